@@ -1,0 +1,22 @@
+"""sememe: choose, prove, serve, search and fine-tune open-source embedding models."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sememe.engine.embedder import Embedder as Embedder
+
+__version__ = "0.1.0"
+
+# Public names are brought when first used: `import sememe` stays under 0.3 s and brings no backend.
+_HOMES = {"Embedder": "sememe.engine.embedder"}
+
+__all__ = ["Embedder", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sememe' has no attribute {name!r}")
