@@ -1,1 +1,224 @@
-"""(being written)"""
+"""The operations that architectures are written in, and the values they take.
+
+A family computes with an `Ops`; a backend (`ops/openvino.py`, `ops/torch.py`) is one implementation of it.
+For OpenVINO an `Array` is a node of a graph that is built once; for torch it is a tensor, computed at once.
+Arrays understand `+`, `-` and `*` with each other and with Python numbers, on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.records import Batch
+
+# A graph node or a tensor. `Any`, because neither library has a type that both arithmetic and indexing agree on.
+Array = TypeVar("Array")
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh", "sigmoid", "identity"]
+StoredDtype = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of a checkpoint, in the bits it is stored in.
+
+    values: float32 or float16; for bfloat16, which numpy lacks, its bits as uint16.
+    """
+
+    values: NDArray[Any]
+    dtype: StoredDtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def float32(self) -> NDArray[np.float32]:
+        """The values as float32 (a view where they already are)."""
+        if self.dtype == "bfloat16":
+            return (self.values.astype(np.uint32) << 16).view(np.float32)
+        return self.values.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Module(Generic[Array]):
+    """The tensors of one named piece of a model: (out, in) and (out,) of a linear, (H,) and (H,) of a norm."""
+
+    weight: Array
+    bias: Array | None
+
+
+class Weights(Generic[Array]):
+    """Tensors by name, handed out as modules: `weights["layer.0.mlp.up"]` has the `.weight` and `.bias` of that name."""
+
+    def __init__(self, tensors: Mapping[str, Array], prefix: str = "") -> None:
+        self._tensors = tensors
+        self._prefix = prefix
+
+    def __getitem__(self, name: str) -> Module[Array]:
+        full = self._prefix + name
+        return Module(self._tensors[f"{full}.weight"], self._tensors.get(f"{full}.bias"))
+
+    def layers(self, name: str, n_layers: int) -> Iterator[Weights[Array]]:
+        """The weights below `name.0`, `name.1`, …"""
+        for i in range(n_layers):
+            yield Weights(self._tensors, f"{self._prefix}{name}.{i}.")
+
+
+@dataclass(frozen=True)
+class RelativeBias(Generic[Array]):
+    """A learned score bias by the distance key − query, in T5's buckets.
+
+    table: (n_buckets, heads). Source: Raffel et al. 2020, section 2.1; bucket rule of transformers 5.23
+    `T5Attention._relative_position_bucket`, bidirectional.
+    """
+
+    table: Module[Array]
+    n_buckets: int = 32
+    max_distance: int = 128
+
+
+@dataclass(frozen=True)
+class Alibi:
+    """A fixed score bias −slope·|key − query|. slopes: one a head. Source: Press et al. 2022; symmetric as in JinaBERT."""
+
+    slopes: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary positions: angle = position · inverse_frequencies[j].
+
+    inverse_frequencies: (rotated / 2,) float32; components of a head past `rotated` are left as they are.
+    interleaved: pairs (2k, 2k+1) instead of (j, j + rotated/2). max_position: positions that may occur.
+    Source: Su et al. 2021, section 3.4; halves as in GPT-NeoX.
+    """
+
+    inverse_frequencies: NDArray[np.float32]
+    max_position: int
+    interleaved: bool = False
+
+
+class BatchView(Protocol[Array]):
+    """A `Batch` as the backend's arrays: (T,) token ids, segment ids, and positions."""
+
+    @property
+    def token_ids(self) -> Array: ...
+    @property
+    def type_ids(self) -> Array: ...
+    @property
+    def positions(self) -> Array: ...
+
+
+class Ops(Protocol[Array]):
+    """What a family or a head may compute. T tokens of a batch lie end to end; nothing here sees padding."""
+
+    def embedding(self, table: Module[Array], ids: Array) -> Array:
+        """Rows of `table` (V, H) at `ids` (T,): (T, H)."""
+        ...
+
+    def linear(self, x: Array, module: Module[Array]) -> Array:
+        """x · weightᵀ + bias: (…, in) to (…, out)."""
+        ...
+
+    def layer_norm(self, x: Array, module: Module[Array] | None, eps: float) -> Array:
+        """(x − mean) / sqrt(var + eps) · weight + bias over the last axis, biased variance, in float32.
+
+        module: None for no weight and no bias. Source: Ba et al. 2016.
+        """
+        ...
+
+    def rms_norm(self, x: Array, module: Module[Array], eps: float, *, plus_one: bool = False) -> Array:
+        """x / sqrt(mean(x²) + eps) · weight over the last axis, in float32; plus_one: · (1 + weight), as Gemma does."""
+        ...
+
+    def activation(self, x: Array, kind: Activation) -> Array:
+        """The named function of each value. `gelu` is the exact one (erf)."""
+        ...
+
+    def split(self, x: Array, sizes: Sequence[int]) -> list[Array]:
+        """Cut the last axis into pieces of these sizes."""
+        ...
+
+    def heads(self, x: Array, n_heads: int) -> Array:
+        """(T, n_heads · d) to (T, n_heads, d)."""
+        ...
+
+    def merge_heads(self, x: Array) -> Array:
+        """(T, n_heads, d) to (T, n_heads · d)."""
+        ...
+
+    def rotary(self, x: Array, rotary: Rotary, batch: BatchView[Array]) -> Array:
+        """Turn (T, n_heads, d) by each token's position; angles in float32."""
+        ...
+
+    def attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        batch: BatchView[Array],
+        *,
+        scale: float | None = None,
+        causal: bool = False,
+        window: tuple[int, int] | None = None,
+        bias: RelativeBias[Array] | Alibi | None = None,
+    ) -> Array:
+        """softmax(q·kᵀ·scale + bias)·v inside each sequence: (T, heads, d).
+
+        q: (T, heads, d). k, v: (T, kv_heads, d); each serves heads / kv_heads consecutive heads of q.
+        scale: None is 1/sqrt(d). window=(left, right) counts tokens besides the token itself.
+        Source: Vaswani et al. 2017, section 3.2; grouped heads: Ainslie et al. 2023.
+        """
+        ...
+
+    def sum_pool(self, x: Array, batch: BatchView[Array], kind: Literal["mean", "sqrt_len", "weighted"]) -> Array:
+        """(T, H) to (B, H): a weighted sum over each sequence's tokens, in float32, the prompt's tokens left out.
+
+        mean: 1/n each; sqrt_len: 1/sqrt(n) each; weighted: 1, 2, …, n over their sum.
+        Source: Reimers & Gurevych 2019, section 3; weighted: Muennighoff 2022, section 3.1.
+        """
+        ...
+
+    def max_pool(self, x: Array, batch: BatchView[Array]) -> Array:
+        """(T, H) to (B, H): the largest value over each sequence's tokens, the prompt's left out."""
+        ...
+
+    def pick(self, x: Array, batch: BatchView[Array], which: Literal["first", "last"]) -> Array:
+        """(T, H) to (B, H): the first or the last token of each sequence, the prompt's left out."""
+        ...
+
+    def concatenate(self, pieces: Sequence[Array]) -> Array:
+        """Join along the last axis."""
+        ...
+
+
+Function = Callable[[Ops[Any], BatchView[Any]], dict[str, Any]]
+"""What a program computes: named outputs from a batch, written against the operations."""
+
+
+class Program(Protocol):
+    """A function made ready for one backend and precision. May be called from several threads at once."""
+
+    def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """The function's outputs for this batch, float32."""
+        ...
+
+
+class Backend(Protocol):
+    """One implementation of the operations, on one device."""
+
+    name: str
+    device: str
+
+    def program(
+        self, build: Callable[[Ops[Any], Weights[Any], BatchView[Any]], dict[str, Any]],
+        parameters: Mapping[str, Parameter], precision: Precision,
+    ) -> Program:  # fmt: skip
+        """Make `build` ready to run with these parameters."""
+        ...
