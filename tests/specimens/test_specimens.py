@@ -1,0 +1,62 @@
+"""Every specimen is in the real layout: the libraries that users have today read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from . import KINDS, make, reference_hidden
+
+transformers = pytest.importorskip("transformers")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+
+
+@pytest.mark.parametrize("sigma", [None, 0.3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_reference_hidden_states_are_finite_and_vary(kind: str, sigma: float | None, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path, sigma=sigma)
+    states = reference_hidden(folder, [[6], [6, 20, 31, 40, 7]])
+    assert [len(s) for s in states] == [1, 5]
+    assert all(np.isfinite(s).all() for s in states)
+    assert np.abs(states[1][1] - states[1][2]).max() > 0.01
+
+
+@pytest.mark.parametrize("modules", ["old", "new"])
+@pytest.mark.parametrize(
+    "pooling", ["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", ("cls", "mean")]
+)
+def test_sentence_transformers_reads_the_modules(modules: str, pooling: object, tmp_path: Path) -> None:
+    from . import Dense
+
+    dense = (Dense(20, activation="torch.nn.modules.activation.Tanh"),)
+    folder = make("bert", tmp_path, modules=modules, pooling=pooling, dense=dense, layer_norm=True)
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    names = [type(module).__name__ for module in model]
+    assert names == ["Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"]
+    assert model.max_seq_length == 32
+    expected = (pooling,) if isinstance(pooling, str) else pooling
+    assert tuple(np.atleast_1d(model[1].pooling_mode)) == expected
+    assert model.encode("hello").shape == (20,)
+
+
+@pytest.mark.parametrize("overrides", [{"weights_file": "pytorch_model.bin"}, {"shards": 3}, {"prefix": "bert."}])
+def test_the_same_weights_in_other_files(overrides: dict[str, object], tmp_path: Path) -> None:
+    plain = make("bert", tmp_path / "plain", sigma=0.3)
+    other = make("bert", tmp_path / "other", sigma=0.3, **overrides)
+    ids = [[6, 20, 31, 7]]
+    np.testing.assert_array_equal(reference_hidden(plain, ids)[0], reference_hidden(other, ids)[0])
+
+
+def test_a_specimen_is_the_same_each_time(tmp_path: Path) -> None:
+    first = make("mpnet", tmp_path / "first")
+    torch.rand(3)
+    second = make("mpnet", tmp_path / "second")
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="n_heds"):
+        make("bert", tmp_path, n_heds=2)
