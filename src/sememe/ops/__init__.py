@@ -20,7 +20,7 @@ from sememe.records import Batch
 Array = TypeVar("Array")
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh", "sigmoid", "identity"]
-StoredDtype = Literal["float32", "float16", "bfloat16"]
+StoredDtype = Literal["float32", "float16", "bfloat16", "float64", "integer"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 
@@ -28,7 +28,8 @@ Precision = Literal["float32", "bfloat16", "float16", "int8"]
 class Parameter:
     """One tensor of a checkpoint, in the bits it is stored in.
 
-    values: float32 or float16; for bfloat16, which numpy lacks, its bits as uint16.
+    values: as numpy has them; for bfloat16, which it lacks, the bits as uint16. `integer` tensors (position ids and other
+    buffers) are read so that their names can be accounted for; no architecture computes with them.
     """
 
     values: NDArray[Any]
@@ -198,12 +199,12 @@ class Ops(Protocol[Array]):
         ...
 
 
-Function = Callable[[Ops[Any], BatchView[Any]], dict[str, Any]]
+Build = Callable[[Ops[Any], Weights[Any], BatchView[Any]], dict[str, Any]]
 """What a program computes: named outputs from a batch, written against the operations."""
 
 
 class Program(Protocol):
-    """A function made ready for one backend and precision. May be called from several threads at once."""
+    """A `Build` made ready for one backend and precision. May be called from several threads at once."""
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """The function's outputs for this batch, float32."""
@@ -216,9 +217,11 @@ class Backend(Protocol):
     name: str
     device: str
 
-    def program(
-        self, build: Callable[[Ops[Any], Weights[Any], BatchView[Any]], dict[str, Any]],
-        parameters: Mapping[str, Parameter], precision: Precision,
-    ) -> Program:  # fmt: skip
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether the device computes bfloat16 natively."""
+        ...
+
+    def program(self, build: Build, parameters: Mapping[str, Parameter], precision: Precision) -> Program:
         """Make `build` ready to run with these parameters."""
         ...

@@ -1,0 +1,54 @@
+"""From hidden states to embeddings: pooling and what follows it, written against the operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sememe.checkpoints.recipe import Pooling, PoolingMode, Projection, Recipe
+from sememe.ops import Array, BatchView, Module, Ops, Weights
+
+# Fixed in sentence-transformers' LayerNorm module (torch's default).
+_VECTOR_NORM_EPS = 1e-5
+
+
+def dense_tensors(recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Tensors that the recipe's steps need besides the family's, by name, with their shapes."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for step in recipe.steps:
+        if isinstance(step, Projection):
+            shapes[f"{step.path}.linear.weight"] = (step.n_out, step.n_in)
+            if step.has_bias:
+                shapes[f"{step.path}.linear.bias"] = (step.n_out,)
+        else:
+            shapes |= {f"{step.path}.norm.weight": (step.width,), f"{step.path}.norm.bias": (step.width,)}
+    return shapes
+
+
+def dense(ops: Ops[Array], weights: Weights[Array], recipe: Recipe, hidden: Array, batch: BatchView[Array]) -> Array:
+    """(T, H) to (B, D): pooled and projected, not yet normalised."""
+    x = pool(ops, recipe.pooling, hidden, batch)
+    for step in recipe.steps:
+        if isinstance(step, Projection):
+            x = ops.activation(ops.linear(x, weights[f"{step.path}.linear"]), step.activation)
+        else:
+            norm: Module[Any] = weights[f"{step.path}.norm"]
+            x = ops.layer_norm(x, norm, _VECTOR_NORM_EPS)
+    return x
+
+
+def pool(ops: Ops[Array], pooling: Pooling, hidden: Array, batch: BatchView[Array]) -> Array:
+    """(T, H) to (B, H · number of modes)."""
+    pieces = [_pool_one(ops, mode, hidden, batch) for mode in pooling.modes]
+    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces)
+
+
+def _pool_one(ops: Ops[Array], mode: PoolingMode, hidden: Array, batch: BatchView[Array]) -> Array:
+    if mode == "cls":
+        return ops.pick(hidden, batch, "first")
+    if mode == "lasttoken":
+        return ops.pick(hidden, batch, "last")
+    if mode == "max":
+        return ops.max_pool(hidden, batch)
+    return ops.sum_pool(
+        hidden, batch, {"mean": "mean", "mean_sqrt_len_tokens": "sqrt_len", "weightedmean": "weighted"}[mode]
+    )

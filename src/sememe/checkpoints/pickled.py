@@ -1,0 +1,93 @@
+"""Tensors from a torch pickle, by a reader that can build tensors and nothing else.
+
+A torch file (since 1.6) is a zip with one pickle and raw storages. The pickle may call only the four constructors
+below; any other name ends the reading. Read only when the user asks for it, or for the small head files that a family
+names (`sparse_linear.pt`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.errors import CheckpointError
+from sememe.ops import Parameter, StoredDtype
+
+_STORAGES: dict[str, tuple[Any, StoredDtype]] = {
+    "FloatStorage": (np.float32, "float32"),
+    "HalfStorage": (np.float16, "float16"),
+    "BFloat16Storage": (np.uint16, "bfloat16"),
+    "DoubleStorage": (np.float64, "float64"),
+    "LongStorage": (np.int64, "integer"),
+    "IntStorage": (np.int32, "integer"),
+    "BoolStorage": (np.bool_, "integer"),
+    "ByteStorage": (np.uint8, "integer"),
+}
+
+
+class _StorageType:
+    def __init__(self, name: str) -> None:
+        self.numpy_dtype, self.stored = _STORAGES[name]
+
+
+def _rebuild_tensor(
+    storage: tuple[NDArray[Any], StoredDtype], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> Parameter:
+    values, stored = storage
+    needed = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
+    if math.prod(size) and (needed > len(values) or offset < 0 or any(step < 0 for step in stride)):
+        raise pickle.UnpicklingError("a tensor reaches past its storage")
+    strides = tuple(step * values.itemsize for step in stride)
+    view = np.lib.stride_tricks.as_strided(values[offset:], size, strides, writeable=False)
+    return Parameter(np.ascontiguousarray(view), stored)
+
+
+def _rebuild_parameter(data: Parameter, *_: object) -> Parameter:
+    return data
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
+        self._archive, self._root = archive, root
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _rebuild_parameter
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in _STORAGES:
+            return _StorageType(name)
+        raise pickle.UnpicklingError(f"it calls {module}.{name}, which is not a tensor's constructor")
+
+    def persistent_load(self, pid: Any) -> tuple[NDArray[Any], StoredDtype]:
+        kind, storage_type, key, _, n_values = pid
+        if kind != "storage" or not isinstance(storage_type, _StorageType):
+            raise pickle.UnpicklingError("an unknown kind of storage")
+        raw = self._archive.read(f"{self._root}/data/{key}")
+        return np.frombuffer(raw, storage_type.numpy_dtype, count=n_values), storage_type.stored
+
+
+def read_pickled(path: Path) -> dict[str, Parameter]:
+    """Tensors by name from a file that `torch.save` wrote. Raises CheckpointError for anything else in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            roots = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(roots) != 1:
+                raise CheckpointError(f"{path} is not a torch file: expected one data.pkl, found {len(roots)}.")
+            state = _Reader(archive, roots[0]).load()
+    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, EOFError, TypeError, IndexError) as exc:
+        raise CheckpointError(f"{path} is not read: {exc}. Convert it to safetensors where you trust it.") from exc
+    if not isinstance(state, dict) or not all(isinstance(value, Parameter) for value in state.values()):
+        raise CheckpointError(f"{path} holds something besides tensors by name; expected a state dict.")
+    return dict(state)
