@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import bert
+from . import bert, decoders, gte, jina, modernbert, nomic, t5
 from .hidden import reference_hidden
 from .kind import Kind, write
 from .layout import Dense, Layout
@@ -17,7 +17,9 @@ from .vocabularies import vocabulary
 
 __all__ = ["CORPUS", "HARD_INPUTS", "KINDS", "Dense", "Layout", "make", "reference_hidden", "vocabulary"]
 
-_KINDS: dict[str, Kind] = {**bert.KINDS}
+_KINDS: dict[str, Kind] = {
+    name: kind for family in (bert, modernbert, t5, nomic, gte, jina, decoders) for name, kind in family.KINDS.items()
+}
 KINDS: tuple[str, ...] = tuple(_KINDS)
 
 

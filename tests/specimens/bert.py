@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from transformers import BertModel, DistilBertModel, MPNetModel, RobertaModel, XLMRobertaModel
 
-from .kind import VOCABULARY_SIZE, Kind, MakeTensors, RawConfig
-from .layout import Layout, Tensors
-from .weights import native_tensors, randomize
-
-
-def native(model_class: type, drop: tuple[str, ...] = ()) -> MakeTensors:
-    """Draws the weights of a native class from config.json as it stands.
-
-    drop: beginnings of tensor names that published files do not carry.
-    """
-
-    def tensors(config: RawConfig, sigma: float | None, generator: torch.Generator) -> Tensors:
-        model = model_class(model_class.config_class.from_dict(dict(config)))
-        randomize(model, sigma, generator)
-        return {name: value for name, value in native_tensors(model).items() if not name.startswith(drop)}
-
-    return tensors
-
+from .kind import Kind, VocabularySize
+from .layout import Layout
+from .weights import Native
 
 BERT = Kind(
     config={
@@ -44,14 +28,15 @@ BERT = Kind(
         "transformers_version": "4.8.2",
         "type_vocab_size": 2,
         "use_cache": True,
-        "vocab_size": VOCABULARY_SIZE,
+        "vocab_size": VocabularySize(),
     },
     layout=Layout(tokenizer="bert-left-over-truncation", model_max_length=64, max_seq_length=32),
-    tensors=native(BertModel),
+    weights=Native(BertModel),
 )
 
 ROBERTA = BERT.derive(
     layout={"tokenizer": "roberta", "max_seq_length": 64},
+    weights=Native(RobertaModel),
     architectures=["RobertaModel"],
     model_type="roberta",
     layer_norm_eps=1e-5,
@@ -61,15 +46,14 @@ ROBERTA = BERT.derive(
     eos_token_id=2,
     type_vocab_size=1,
 )
-ROBERTA = Kind(ROBERTA.config, ROBERTA.layout, native(RobertaModel))
 
 XLM_ROBERTA = ROBERTA.derive(
     layout={"tokenizer": "xlm-roberta"},
+    weights=Native(XLMRobertaModel),
     architectures=["XLMRobertaModel"],
     model_type="xlm-roberta",
     output_past=True,
 )
-XLM_ROBERTA = Kind(XLM_ROBERTA.config, XLM_ROBERTA.layout, native(XLMRobertaModel))
 
 DISTILBERT = Kind(
     config={
@@ -90,10 +74,10 @@ DISTILBERT = Kind(
         "sinusoidal_pos_embds": False,
         "tie_weights_": True,
         "transformers_version": "4.6.1",
-        "vocab_size": VOCABULARY_SIZE,
+        "vocab_size": VocabularySize(),
     },
     layout=Layout(tokenizer="bert-uncased", model_max_length=64, max_seq_length=64, pooling="cls", normalize=False),
-    tensors=native(DistilBertModel),
+    weights=Native(DistilBertModel),
     width_key="dim",
 )
 
@@ -116,10 +100,10 @@ MPNET = Kind(
         "pad_token_id": 1,
         "relative_attention_num_buckets": 32,
         "transformers_version": "4.8.2",
-        "vocab_size": VOCABULARY_SIZE,
+        "vocab_size": VocabularySize(),
     },
     layout=Layout(tokenizer="mpnet", model_max_length=256, max_seq_length=200),
-    tensors=native(MPNetModel),
+    weights=Native(MPNetModel),
 )
 
 KINDS = {"bert": BERT, "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "mpnet": MPNET}

@@ -5,19 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from .layout import Layout, Tensors, write_json, write_modules, write_tokenizer, write_weights
+from .layout import Layout, write_json, write_modules, write_tokenizer, write_weights
 from .vocabularies import vocabulary
-from .weights import seeded
+from .vocabulary import Vocabulary
+from .weights import RawConfig, Weights
 
-RawConfig = dict[str, object]
-MakeTensors = Callable[[RawConfig, "float | None", torch.Generator], Tensors]
 WriteExtras = Callable[[Path, RawConfig, Layout, "float | None", torch.Generator], None]
 
-VOCABULARY_SIZE = "<size of the tokenizer>"
-"""Stands in a kind's `vocab_size`; replaced by the tokenizer's number of entries."""
+
+@dataclass(frozen=True)
+class VocabularySize:
+    """Stands in a kind's config for the tokenizer's number of entries, rounded up as padded tables are."""
+
+    multiple_of: int = 1
+
+    def resolve(self, words: Vocabulary) -> int:
+        return -(-words.size // self.multiple_of) * self.multiple_of
+
+
+@dataclass(frozen=True)
+class TokenId:
+    """Stands in a kind's config for the id of a token."""
+
+    token: str
+
+    def resolve(self, words: Vocabulary) -> int:
+        return words.id_of(self.token)
 
 
 @dataclass(frozen=True)
@@ -25,23 +42,42 @@ class Kind:
     """A family's checkpoint in small.
 
     config: config.json as the published files spell it. layout: the files beside it.
-    tensors: draws the weights, by their on-disk names, from config, sigma and a generator.
+    weights: where its weights come from.
     extras: writes what only this kind has. width_key: the entry of config that holds H.
     """
 
     config: Mapping[str, object]
     layout: Layout
-    tensors: MakeTensors
+    weights: Weights
     extras: WriteExtras | None = None
     width_key: str = "hidden_size"
 
-    def derive(self, layout: Mapping[str, object] | None = None, **config: object) -> Kind:
-        """The same with other entries of config.json and of the layout."""
-        return replace(self, config={**self.config, **config}, layout=replace(self.layout, **(layout or {})))
+    def derive(
+        self,
+        *,
+        layout: Mapping[str, Any] | None = None,
+        weights: Weights | None = None,
+        extras: WriteExtras | None = None,
+        **config: object,
+    ) -> Kind:
+        """The same but for these entries of config.json, fields of the layout, weights and extras."""
+        return replace(
+            self,
+            config={**self.config, **config},
+            layout=replace(self.layout, **(layout or {})),
+            weights=weights or self.weights,
+            extras=extras or self.extras,
+        )
 
 
-def write(kind: Kind, folder: Path, sigma: float | None, seed: int, overrides: Mapping[str, object]) -> Path:
-    """Write the checkpoint. `overrides` name fields of `Layout` or entries of config.json; None removes an entry.
+def _resolved(value: Any, words: Vocabulary) -> Any:
+    if isinstance(value, dict):
+        return {name: _resolved(entry, words) for name, entry in value.items()}
+    return value.resolve(words) if isinstance(value, VocabularySize | TokenId) else value
+
+
+def write(kind: Kind, folder: Path, sigma: float | None, seed: int, overrides: Mapping[str, Any]) -> Path:
+    """Write the checkpoint. `overrides` name fields of `Layout` or entries of config.json.
 
     Raises TypeError for a name that is neither.
     """
@@ -53,14 +89,14 @@ def write(kind: Kind, folder: Path, sigma: float | None, seed: int, overrides: M
         raise TypeError(f"{sorted(unknown)}: neither a field of Layout nor an entry of config.json of this kind")
     words = vocabulary(layout.tokenizer)
     config = {**kind.config, **for_config}
-    config = {name: words.size if value == VOCABULARY_SIZE else value for name, value in config.items()}
+    config = {name: _resolved(value, words) for name, value in config.items()}
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    generator = seeded(seed)
+    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the library's own initialisation draws from the global generator
-        write_weights(folder, kind.tensors(config, sigma, generator), layout)
+        write_weights(folder, kind.weights.draw(config, sigma, generator), layout)
     write_json(folder / "config.json", config)
     write_tokenizer(folder, words, layout)
     width = config[kind.width_key]

@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from safetensors.torch import save_file
 
-from .vocabularies import Vocabulary
+from .vocabulary import Vocabulary
+from .weights import Tensors
 
-Tensors = dict[str, torch.Tensor]
 Spelling = Literal["old", "new"]
 
 POOLING_FLAGS = {
@@ -64,6 +64,7 @@ class Layout:
     pooling: one mode, or several to be joined. `include_prompt` is written only where it is False, or "new".
     dense, layer_norm, normalize: the modules after pooling, in this order.
     transformer_type: the type of module 0, where it is not the library's own (`custom_st.Transformer`).
+    sentence_bert_config: False leaves that file out, as some published models do.
     prompts, default_prompt_name, similarity: of config_sentence_transformers.json.
     dtype: of the stored weights. weights_file: "model.safetensors" or "pytorch_model.bin". shards: number of files.
     prefix: put before every tensor's name. layer_norm_names: "gamma/beta" renames as old files do.
@@ -78,6 +79,7 @@ class Layout:
     layer_norm: bool = False
     normalize: bool = True
     transformer_type: str | None = None
+    sentence_bert_config: bool = True
     max_seq_length: int | None = None
     do_lower_case: bool = False
     prompts: Mapping[str, str] | None = None
@@ -187,6 +189,8 @@ class _ModuleWriter:
     def transformer(self) -> None:
         layout = self._layout
         self._add("Transformer", path="", type_=layout.transformer_type)
+        if not layout.sentence_bert_config:
+            return
         settings: dict[str, object] = {"max_seq_length": layout.max_seq_length, "do_lower_case": layout.do_lower_case}
         if self._new:
             settings = {
