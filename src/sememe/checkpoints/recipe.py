@@ -136,7 +136,7 @@ def read_recipe(folder: Path, *, hidden_size: int, changes: RecipeChanges) -> Re
                 f"{folder} has no modules.json, so nothing says how its hidden states become one vector. "
                 f"Say it: pooling= one of {', '.join(get_args(PoolingMode))} (--pooling), as the model's authors describe it."
             )
-        recipe = Recipe(Pooling((changes.pooling,)), **_settings(settings))
+        recipe = Recipe(Pooling((changes.pooling,)), **_read_limits(folder), **_settings(settings))
     else:
         recipe = _read_modules(folder, hidden_size, settings)
     return changes.apply(recipe)
@@ -179,8 +179,15 @@ def _read_limits(folder: Path) -> dict[str, Any]:
     for name in names:
         if (folder / name).is_file():
             raw = _read_json(folder / name)
-            return {"max_tokens": raw.get("max_seq_length"), "lower_case": bool(raw.get("do_lower_case", False))}
-    return {}
+            limit = raw.get("max_seq_length") or _tokenizer_limit(folder)
+            return {"max_tokens": limit, "lower_case": bool(raw.get("do_lower_case", False))}
+    return {"max_tokens": _tokenizer_limit(folder)}
+
+
+def _tokenizer_limit(folder: Path) -> int | None:
+    """`model_max_length` of the tokenizer, which where unknown is a number of thirty digits."""
+    limit = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+    return int(limit) if limit is not None and limit < 10**9 else None
 
 
 def _read_pooling(path: Path, hidden_size: int) -> tuple[Pooling, int]:
@@ -192,8 +199,9 @@ def _read_pooling(path: Path, hidden_size: int) -> tuple[Pooling, int]:
         unknown = [key for key, on in raw.items() if key.startswith("pooling_mode_") and on and key not in _OLD_MODES]
         if unknown:
             raise UnsupportedCheckpoint(str(path), "pooling", got=unknown[0], expected=", ".join(_OLD_MODES))
-        modes = tuple(mode for key, mode in _OLD_MODES.items() if raw.get(key))
-    if not modes or not set(modes) <= set(get_args(PoolingMode)):
+        # No mode switched on means the mean, as sentence-transformers reads it.
+        modes = tuple(mode for key, mode in _OLD_MODES.items() if raw.get(key)) or ("mean",)
+    if not set(modes) <= set(get_args(PoolingMode)):
         raise UnsupportedCheckpoint(str(path), "pooling_mode", got=modes, expected=", ".join(get_args(PoolingMode)))
     width = raw.get("word_embedding_dimension", raw.get("embedding_dimension", hidden_size))
     if width != hidden_size:

@@ -38,7 +38,8 @@ def read_safetensors(path: Path) -> dict[str, Parameter]:
     """Tensors by name, mapped from the file. Raises CheckpointError for a damaged or truncated file."""
     size = path.stat().st_size
     header, start = _read_header(path, size)
-    mapped = np.memmap(path, np.uint8, "r") if size > start else np.empty(0, np.uint8)
+    # Copy-on-write: OpenVINO takes only writable arrays without copying them; the file itself stays as it is.
+    mapped = np.memmap(path, np.uint8, "c") if size > start else np.empty(0, np.uint8)
     tensors: dict[str, Parameter] = {}
     covered = 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):

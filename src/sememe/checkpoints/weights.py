@@ -85,7 +85,7 @@ def arrange(
     if left_over:
         raise CheckpointError(_names(where, "has", left_over, "Nothing would use them, so the vectors would be wrong."))
     for name, shape in shapes.items():
-        _check(name, found[name], shape, where)
+        check_tensor(name, found[name], shape, where)
     return found
 
 
@@ -101,7 +101,8 @@ def _names(where: Path, verb: str, names: list[str], meaning: str) -> str:
     return f"{where} {verb} {len(names)} tensor{'s' * (len(names) > 1)} {'that we need' if verb == 'lacks' else 'left over'}: {shown}. {meaning}"
 
 
-def _check(name: str, parameter: Parameter, shape: tuple[int, ...], where: Path) -> None:
+def check_tensor(name: str, parameter: Parameter, shape: tuple[int, ...], where: Path) -> None:
+    """Raise CheckpointError unless the tensor has this shape and holds finite numbers."""
     if parameter.shape != shape:
         raise CheckpointError(f"{where}: {name} has shape {parameter.shape}; config.json asks for {shape}.")
     if parameter.dtype == "integer":

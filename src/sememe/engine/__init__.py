@@ -1,1 +1,1 @@
-"""(being written)"""
+"""The straight line from inputs to embeddings. Read `engine.py` first."""

@@ -116,7 +116,7 @@ class OpenVinoOps:
     def rotary(self, x: Node, rotary: Rotary, batch: GraphBatch) -> Node:
         cos, sin = (self._angles(rotary, batch, function) for function in (np.cos, np.sin))  # (T, 1, rotated / 2)
         half = len(rotary.inverse_frequencies)
-        width = x.get_partial_shape()[2].get_length()
+        width = x.get_output_partial_shape(0)[2].get_length()
         x1, x2, rest = self._halves(x, half, width, rotary.interleaved)
         turned = [x1 * cos - x2 * sin, x2 * cos + x1 * sin]
         if rotary.interleaved:
@@ -159,8 +159,8 @@ class OpenVinoOps:
         window: tuple[int, int] | None = None,
         bias: RelativeBias[Node] | Alibi | None = None,
     ) -> Node:
-        n_heads, width = (q.get_partial_shape()[i].get_length() for i in (1, 2))
-        n_groups = n_heads // k.get_partial_shape()[1].get_length()
+        n_heads, width = (q.get_output_partial_shape(0)[i].get_length() for i in (1, 2))
+        n_groups = n_heads // k.get_output_partial_shape(0)[1].get_length()
         scale = 1 / math.sqrt(width) if scale is None else scale
         q, k, v = (self._padded(x, batch) for x in (q, k, v))  # (B, heads, L, d)
         if n_groups > 1:
@@ -179,7 +179,7 @@ class OpenVinoOps:
     @staticmethod
     def _repeated(x: Node, n_groups: int) -> Node:
         """(B, kv_heads, L, d) to (B, kv_heads · n_groups, L, d), each head n_groups times in a row."""
-        kv_heads, width = (x.get_partial_shape()[i].get_length() for i in (1, 3))
+        kv_heads, width = (x.get_output_partial_shape(0)[i].get_length() for i in (1, 3))
         x = opset.unsqueeze(x, _axis(2))
         x = opset.broadcast(x, opset.constant(np.array([1, 1, n_groups, 1, 1], np.int64)), "BIDIRECTIONAL")
         return opset.reshape(x, np.array([0, kv_heads * n_groups, -1, width], np.int64), True)

@@ -187,15 +187,22 @@ def tensors(parameters: Mapping[str, Parameter], device: str, dtype: torch.dtype
     """The parameters as tensors of one dtype on one device."""
 
     def tensor(parameter: Parameter) -> Tensor:
-        values = parameter.values
-        if not values.flags.writeable:  # a memory-mapped file; torch would warn, and share it
-            values = values.copy()
-        made = torch.from_numpy(values)
+        made = torch.from_numpy(np.asarray(parameter.values))
         if parameter.dtype == "bfloat16":
             made = made.view(torch.bfloat16)
         return made.to(device, dtype)
 
     return {name: tensor(parameter) for name, parameter in parameters.items()}
+
+
+def cuda_is_available() -> bool:
+    """Whether torch sees a CUDA device here."""
+    return torch.cuda.is_available()
+
+
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """The array as a tensor on the processor, sharing its memory."""
+    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 class TorchProgram:

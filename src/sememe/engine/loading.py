@@ -1,0 +1,189 @@
+"""A model's name to a running engine: find the files, read them, choose backend and precision, check the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.checkpoints import Checkpoint, load_checkpoint
+from sememe.checkpoints.recipe import RecipeChanges
+from sememe.checkpoints.sources import CheckpointFolder, content_identity, default_cache_folder, find_checkpoint
+from sememe.engine import selfcheck
+from sememe.engine.cache import EmbeddingCache
+from sememe.engine.engine import Engine, EngineOptions
+from sememe.engine.packing import pack
+from sememe.engine.precision import BackendChoice, PrecisionChoice, Resolved, make_backend, resolve_precision
+from sememe.errors import CheckpointError
+from sememe.ops import Backend, BatchView, Ops, Precision, Program, Weights
+
+logger = logging.getLogger(__name__)
+
+# Above this many bytes of parameters no float32 twin is compiled beside the model for the self-check.
+_TWIN_LIMIT_BYTES = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Where a model comes from and how it runs.
+
+    device: `auto`, `cpu`, `cuda`, `cuda:N`. cache_folder: for downloads and verdicts; None is the user's cache.
+    embedding_cache: a SQLite file for computed vectors; None keeps none. allow_pickle: read pytorch_model.bin where
+    there is no safetensors file, by a reader that builds tensors only.
+    """
+
+    revision: str | None = None
+    offline: bool = False
+    token: str | None = None
+    cache_folder: Path | None = None
+    device: str = "auto"
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
+    changes: RecipeChanges = RecipeChanges()
+    engine: EngineOptions = EngineOptions()
+    embedding_cache: Path | None = None
+    embedding_cache_bytes: int = 2_000_000_000
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An engine, and how it came to be: for `sememe doctor`, logs and responses."""
+
+    engine: Engine
+    found: CheckpointFolder
+    backend: Backend
+    precision: Resolved
+    verdict: selfcheck.Verdict
+
+
+def load_model(name: str, options: LoadOptions) -> LoadedModel:
+    """Find, read, compile and check a model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
+    backend = make_backend(options.backend, options.device, options.engine.n_threads)
+    wanted = resolve_precision(options.precision, backend)
+    cache_folder = options.cache_folder or default_cache_folder()
+    found = find_checkpoint(
+        name, revision=options.revision, offline=options.offline, cache_folder=cache_folder, token=options.token
+    )
+    checkpoint = load_checkpoint(
+        found.path,
+        identity=content_identity(found.path, cache_folder=cache_folder),
+        changes=options.changes,
+        allow_pickle=options.allow_pickle,
+    )
+    program, resolved, verdict = _checked_program(checkpoint, backend, wanted, cache_folder / "selfchecks")
+    cache = (
+        EmbeddingCache(options.embedding_cache, max_bytes=options.embedding_cache_bytes)
+        if options.embedding_cache
+        else None
+    )
+    engine = Engine(checkpoint, program, precision=resolved.precision, options=options.engine, cache=cache)
+    return LoadedModel(engine, found, backend, resolved, verdict)
+
+
+def _compile(checkpoint: Checkpoint, backend: Backend, precision: Precision) -> Program:
+    def build(ops: Ops[Any], weights: Weights[Any], batch: BatchView[Any]) -> dict[str, Any]:
+        return checkpoint.dense(ops, weights, batch)
+
+    return backend.program(build, checkpoint.parameters, precision)
+
+
+# ── the self-check ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _checked_program(
+    checkpoint: Checkpoint, backend: Backend, wanted: Resolved, verdicts: Path
+) -> tuple[Program, Resolved, selfcheck.Verdict]:
+    """A program that passed the self-check: in the wanted precision, or, where that fails, in float32."""
+    program = _compile(checkpoint, backend, wanted.precision)
+    verdict = _verdict(checkpoint, backend, wanted.precision, program, verdicts)
+    if verdict.passed:
+        if wanted.precision != "float32" and verdict.compared:
+            logger.info("%s: cosine to float32 %.5f in the mean", wanted.precision, verdict.mean_cosine)
+        return program, wanted, verdict
+    if wanted.precision == "float32":
+        raise CheckpointError(f"{checkpoint.folder} fails the self-check in float32: {verdict.reason}. The weights are damaged.")
+    logger.warning("%s fails the self-check (%s); computing in float32 instead", wanted.precision, verdict.reason)
+    exact = _compile(checkpoint, backend, "float32")
+    verdict = _verdict(checkpoint, backend, "float32", exact, verdicts)
+    if not verdict.passed:
+        raise CheckpointError(f"{checkpoint.folder} fails the self-check in float32: {verdict.reason}. The weights are damaged.")
+    return exact, Resolved("float32", f"{wanted.precision} failed the self-check"), verdict
+
+
+def _verdict(
+    checkpoint: Checkpoint, backend: Backend, precision: Precision, program: Program, verdicts: Path
+) -> selfcheck.Verdict:
+    """The self-check's result: of an earlier load of just this on this machine, else made now and remembered.
+
+    NaN and zero vectors are looked for at every load; only the comparison with float32 is remembered.
+    """
+    vectors = _selfcheck_vectors(checkpoint, program)
+    path = verdicts / f"{_verdict_key(checkpoint, backend, precision)}.json"
+    quick = selfcheck.judge(precision, vectors, vectors if precision == "float32" else None)
+    if not quick.passed or precision == "float32":
+        return quick
+    if (known := _read_verdict(path)) is not None:
+        return known
+    size = sum(parameter.values.nbytes for parameter in checkpoint.parameters.values())
+    if size > _TWIN_LIMIT_BYTES:
+        return quick
+    exact = _selfcheck_vectors(checkpoint, _compile(checkpoint, backend, "float32"))
+    verdict = selfcheck.judge(precision, vectors, exact)
+    _write_verdict(path, verdict)
+    return verdict
+
+
+def _selfcheck_vectors(checkpoint: Checkpoint, program: Program) -> NDArray[np.float32]:
+    tokens = checkpoint.tokenizer.encode(selfcheck.TEXTS, max_tokens=min(checkpoint.max_tokens, selfcheck.MAX_TOKENS))
+    return program(pack(tokens, partial(checkpoint.family.positions, checkpoint.config)))["dense"]
+
+
+def _verdict_key(checkpoint: Checkpoint, backend: Backend, precision: Precision) -> str:
+    parts = (checkpoint.identity, repr(checkpoint.recipe), backend.name, backend.device, precision)
+    machine = (platform.machine(), _processor(), _installed("openvino"), _installed("torch"), _installed("sememe"))
+    return hashlib.sha256(json.dumps([*parts, *machine, selfcheck.TEXTS]).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    """The processor's name and abilities, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _read_verdict(path: Path) -> selfcheck.Verdict | None:
+    try:
+        return selfcheck.Verdict(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None  # none yet, or of another version: the check is made again
+
+
+def _write_verdict(path: Path, verdict: selfcheck.Verdict) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(verdict.as_dict()), "utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        logger.info("the self-check's verdict is not remembered: %s", exc)
+
