@@ -1,29 +1,53 @@
-"""Small random checkpoints on disk in the real layout, and the hidden states that they must give.
+"""Small random checkpoints on disk in the real layout, and the values that they must give.
 
-folder = specimens.make("bert", tmp_path / "bert", sigma=0.3, pooling="cls")
-expected = specimens.reference_hidden(folder, [[6, 20, 31, 7], [6, 7]])
+    folder = specimens.make("bert", tmp_path / "bert", sigma=0.3, pooling="cls")
+    expected = specimens.reference_hidden(folder, [[6, 20, 31, 7], [6, 7]])
+
+A kind is a family's checkpoint in small (`bert.py`, …) or a catalogue entry's (`catalogue.py`); `kind_of` finds the
+kind of an entry. Weights come from transformers' own class where there is one, else from the published names.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from . import bert, decoders, gte, jina, modernbert, nomic, t5
-from .hidden import reference_hidden
+from . import bert, catalogue, colbert, decoders, gte, jina, modernbert, nomic, rerankers, sparse, static, t5
+from .catalogue import UNSPECIFIED, kind_of
+from .hidden import reference_body, reference_hidden, reference_logits
 from .kind import Kind, write
 from .layout import Dense, Layout
 from .texts import CORPUS, HARD_INPUTS
 from .vocabularies import vocabulary
 
-__all__ = ["CORPUS", "HARD_INPUTS", "KINDS", "Dense", "Layout", "make", "reference_hidden", "vocabulary"]
+__all__ = [
+    "CORPUS",
+    "HARD_INPUTS",
+    "KINDS",
+    "UNSPECIFIED",
+    "Dense",
+    "Kind",
+    "Layout",
+    "kind",
+    "kind_of",
+    "make",
+    "reference_body",
+    "reference_hidden",
+    "reference_logits",
+    "vocabulary",
+]
 
-_KINDS: dict[str, Kind] = {
-    name: kind for family in (bert, modernbert, t5, nomic, gte, jina, decoders) for name, kind in family.KINDS.items()
-}
+_FAMILIES = (bert, modernbert, t5, nomic, gte, jina, decoders, static, sparse, colbert, rerankers, catalogue)
+_KINDS: dict[str, Kind] = {name: entry for family in _FAMILIES for name, entry in family.KINDS.items()}
 KINDS: tuple[str, ...] = tuple(_KINDS)
 
 
-def make(kind: str, folder: Path, *, sigma: float | None = None, seed: int = 0, **overrides: object) -> Path:
+def kind(name: str) -> Kind:
+    """What `make` writes for that name. Raises KeyError for an unknown one."""
+    return _KINDS[name]
+
+
+def make(kind: str, folder: Path, *, sigma: float | None = None, seed: int = 0, **overrides: Any) -> Path:
     """Write a checkpoint of that kind into `folder` and give the folder back.
 
     sigma: None for the library's own initialisation, a number (0.3) for wide matrices.

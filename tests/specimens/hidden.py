@@ -58,6 +58,18 @@ def reference_body(folder: Path, ids_list: Sequence[Sequence[int]]) -> States:
     return _states(_native_model(str(folder), _written(folder), None), ids_list, None)
 
 
+def reference_logits(
+    folder: Path, ids_list: Sequence[Sequence[int]], type_ids_list: Sequence[Sequence[int]] | None = None
+) -> States:
+    """What the task class of config.json's `architectures` gives for each sequence, in float32.
+
+    (n, V) for a masked or a causal language model, (n, labels) for a token classifier, (labels,) for a
+    sequence classifier.
+    """
+    model = _task_model(str(folder), _written(folder))
+    return _outputs(model, "logits", ids_list, type_ids_list)
+
+
 def raw_config(folder: Path) -> RawConfig:
     """config.json as it stands."""
     return dict(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")))
@@ -112,7 +124,9 @@ def _load(model_class: Any, folder: str, config: Any) -> PreTrainedModel:
     model, info = model_class.from_pretrained(
         folder, **given, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
-    missing = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
+    missing = [
+        name for name in info["missing_keys"] if not name.startswith("pooler.") or "pooler" in model_class.__name__
+    ]
     if missing or info["mismatched_keys"]:
         raise ValueError(f"{folder}: the reference lacks {missing}, does not fit {info['mismatched_keys']}")
     loaded: PreTrainedModel = model.eval()
@@ -170,15 +184,35 @@ def _v3_config(config: RawConfig) -> JinaEmbeddingsV3Config:
     return JinaEmbeddingsV3Config(**{name: config[name] for name in _V3_SHARED_KEYS}, rope_parameters=rope)
 
 
+@lru_cache(maxsize=8)
+def _task_model(folder: str, written_ns: int) -> PreTrainedModel:
+    config = raw_config(Path(folder))
+    name = str(config["architectures"][-1])
+    if config["model_type"] == "new":
+        n_labels = len(config["id2label"])
+        task_class = getattr(transformers, name.replace("New", "Gte"))
+        return _load(task_class, folder, gte.native_config(config, n_labels))
+    return _load(getattr(transformers, name), folder, None)
+
+
 def _states(
     model: PreTrainedModel, ids_list: Sequence[Sequence[int]], type_ids_list: Sequence[Sequence[int]] | None
 ) -> States:
-    states = []
+    return _outputs(model, "last_hidden_state", ids_list, type_ids_list)
+
+
+def _outputs(
+    model: PreTrainedModel,
+    name: str,
+    ids_list: Sequence[Sequence[int]],
+    type_ids_list: Sequence[Sequence[int]] | None,
+) -> States:
+    outputs = []
     for i, ids in enumerate(ids_list):
         inputs = {"input_ids": torch.tensor([list(ids)])}
         if type_ids_list is not None:
             inputs["token_type_ids"] = torch.tensor([list(type_ids_list[i])])
         with torch.inference_mode():
             output = model(**inputs, attention_mask=torch.ones_like(inputs["input_ids"]))
-        states.append(files.finite32(output.last_hidden_state[0].float().numpy()))
-    return states
+        outputs.append(files.finite32(getattr(output, name)[0].float().numpy()))
+    return outputs

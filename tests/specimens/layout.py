@@ -7,7 +7,7 @@ booleans for the pooling) and "new" (from 6.0: long paths, `pooling_mode`, `embe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,8 +32,13 @@ POOLING_FLAGS = {
 
 _TYPES: dict[Spelling, dict[str, str]] = {
     "old": {
-        name: f"sentence_transformers.models.{name}"
-        for name in ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "StaticEmbedding")
+        **{
+            name: f"sentence_transformers.models.{name}"
+            for name in ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "StaticEmbedding", "Router")
+        },
+        "MLMTransformer": "sentence_transformers.sparse_encoder.models.MLMTransformer",
+        "SpladePooling": "sentence_transformers.sparse_encoder.models.SpladePooling",
+        "PyLateDense": "pylate.models.Dense.Dense",
     },
     "new": {
         "Transformer": "sentence_transformers.base.modules.transformer.Transformer",
@@ -42,8 +47,13 @@ _TYPES: dict[Spelling, dict[str, str]] = {
         "LayerNorm": "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
         "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
         "StaticEmbedding": "sentence_transformers.sentence_transformer.modules.static_embedding.StaticEmbedding",
+        "Router": "sentence_transformers.base.modules.router.Router",
+        "SpladePooling": "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+        "MultiVectorMask": "sentence_transformers.multi_vector_encoder.modules.multi_vector_mask.MultiVectorMask",
+        "LogitScore": "sentence_transformers.cross_encoder.modules.logit_score.LogitScore",
     },
 }
+"""Module → its type in modules.json, for each spelling. `PyLateDense` is PyLate's own."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,15 @@ def _save(path: Path, tensors: Tensors) -> None:
         torch.save(tensors, path)
     else:
         save_file(tensors, path, metadata={"format": "pt"})
+
+
+def write_module_list(folder: Path, modules: Sequence[tuple[str, str]], spelling: Spelling) -> None:
+    """modules.json from (module, path) pairs."""
+    entries = [
+        {"idx": i, "name": str(i), "path": path, "type": _TYPES[spelling][name]}
+        for i, (name, path) in enumerate(modules)
+    ]
+    write_json(folder / "modules.json", entries)
 
 
 def write_modules(folder: Path, hidden_width: int, layout: Layout, generator: torch.Generator) -> None:

@@ -42,14 +42,18 @@ def _word_pieces(lowercase: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*letters, *(f"##{letter}" for letter in letters), *frequent, *common]))
 
 
-def _wordpiece(*, lowercase: bool) -> Vocabulary:
-    """BERT's: `[PAD]` first, `[unusedN]` as plain entries, `[CLS] a [SEP] b [SEP]` with type ids."""
+def _wordpiece(*, lowercase: bool, markers: bool = False) -> Vocabulary:
+    """BERT's: `[PAD]` first, `[unusedN]` as plain entries, `[CLS] a [SEP] b [SEP]` with type ids.
+
+    markers: with `[unused0]` and `[unused1]` as added tokens, so that they may stand in a text.
+    """
     head = ["[PAD]", "[unused0]", "[unused1]", "[unused2]", "[unused3]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     entries = [*head, *_word_pieces(lowercase)]
     tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(entries)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens(special_tokens(list(_BERT_SPECIAL.values())))
+    marked = ["[unused0]", "[unused1]"] if markers else []
+    tokenizer.add_special_tokens(special_tokens([*_BERT_SPECIAL.values(), *marked]))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -115,6 +119,7 @@ def _mpnet() -> Vocabulary:
 
 KINDS = {
     "bert-uncased": lambda: _wordpiece(lowercase=True),
+    "bert-uncased-markers": lambda: _wordpiece(lowercase=True, markers=True),
     "bert-cased": lambda: _wordpiece(lowercase=False),
     "bert-left-over-truncation": _wordpiece_left_over,
     "mpnet": _mpnet,

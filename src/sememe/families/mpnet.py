@@ -86,6 +86,11 @@ IGNORED = (r"embeddings\.position_ids", r"pooler\..*", r"lm_head\..*")
 STACKED = (("attention.qkv", ("attention.query", "attention.key", "attention.value")),)
 
 
+def claims(raw: Mapping[str, Any]) -> bool:
+    """Whether this file computes a checkpoint with this `config.json`."""
+    return raw.get("model_type") in MODEL_TYPES
+
+
 def tensors(config: Config) -> dict[str, tuple[int, ...]]:
     """Every tensor that must be there, by our names, with its shape."""
     h, f = config.hidden_size, config.intermediate_size
