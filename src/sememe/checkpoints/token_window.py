@@ -1,0 +1,125 @@
+"""The first tokens of long texts, exactly, without tokenizing all of them.
+
+A text is cut by characters and the front tokenized. Which of the front's tokens are those of the whole text? Every
+step of a tokenizer (added tokens, normalizer, splitting into words, the model on each word) works from left to right
+and looks ahead no further than the run of marks, blanks or digits that it stands in, or one added token. So take a
+letter, the *anchor*, with more than the longest added token between it and the cut: what follows the cut can change
+the anchor's word, and nothing before that word. Inside a word, Unigram and BPE keep a boundary whatever follows when
+no piece of the vocabulary contains the two characters on its sides next to each other: no piece and no merge can
+ever span it. If neither shows that enough tokens are settled, the front grows, in the end to the whole text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import tokenizers
+from tokenizers import Encoding, models
+
+CHARS_PER_TOKEN = 6
+"""English prose has 4 to 5 for most vocabularies, other languages fewer."""
+
+_LETTER = re.compile(r"[^\W\d_]")
+_BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Of each text, the leading token ids, no special tokens added, and how many tokens it has in all.
+
+    ids: all of a text's, or at least as many as were asked for. n_total: estimated where `is_estimate`, by the rate
+    of the part that was read; then it is more than the number asked for.
+    """
+
+    ids: list[list[int]]
+    n_total: list[int]
+    is_estimate: list[bool]
+
+
+class WindowReader:
+    """Reads the windows of one tokenizer, which has neither truncation nor padding. Safe to use from many threads."""
+
+    def __init__(self, library: tokenizers.Tokenizer, *, chars_per_token: float = CHARS_PER_TOKEN) -> None:
+        self._library = library
+        self._chars_per_token = chars_per_token
+        added = library.get_added_tokens_decoder().values()
+        self._margin = 16 + max((len(token.content) for token in added), default=0)
+        model = library.model
+        self._shows_unknown = isinstance(model, models.Unigram)
+        self._splits_words = self._shows_unknown or (
+            isinstance(model, models.BPE) and not model.continuing_subword_prefix
+        )
+
+    def read(self, texts: Sequence[str], n_tokens: int | None) -> Windows:
+        """The first `n_tokens` (1 or more) tokens of each text, or all of them (None).
+
+        Raises TypeError for a text that cannot be written as UTF-8.
+        """
+        size = None if n_tokens is None else int(n_tokens * self._chars_per_token) + self._margin
+        if size is None or all(len(text) <= size for text in texts):
+            ids = [encoding.ids for encoding in self._library.encode_batch_fast(texts, add_special_tokens=False)]
+            return Windows(ids, [len(row) for row in ids], [False] * len(ids))
+        return self._read_long(texts, n_tokens or 1, size)
+
+    def _read_long(self, texts: Sequence[str], n_tokens: int, size: int) -> Windows:
+        found = Windows([[] for _ in texts], [0] * len(texts), [False] * len(texts))
+        pending = list(range(len(texts)))
+        while pending:
+            fronts = [_front(texts[i], size, self._margin) for i in pending]
+            encodings = self._library.encode_batch([text for text, _ in fronts], add_special_tokens=False)
+            unsettled = []
+            for i, (front, anchor), encoding in zip(pending, fronts, encodings, strict=True):
+                if anchor is None:
+                    found.ids[i], found.n_total[i] = encoding.ids, len(encoding)
+                elif self._is_settled(encoding, n_tokens, anchor):
+                    rate = len(encoding) / len(front)
+                    found.ids[i], found.n_total[i] = encoding.ids, max(n_tokens, round(len(texts[i]) * rate))
+                    found.is_estimate[i] = True
+                else:
+                    unsettled.append(i)
+            pending = unsettled
+            size *= 4
+        return found
+
+    def _is_settled(self, encoding: Encoding, n_tokens: int, anchor: int) -> bool:
+        """Whether the first `n_tokens` tokens are the whole text's, with the anchor letter at that character."""
+        at = encoding.char_to_token(anchor)
+        if at is None or at < n_tokens:
+            return False
+        if encoding.token_to_word(n_tokens - 1) != encoding.token_to_word(at):
+            return True
+        return self._splits_words and self._has_firm_boundary(encoding, n_tokens, at)
+
+    def _has_firm_boundary(self, encoding: Encoding, first: int, stop: int) -> bool:
+        """Whether one of the boundaries before tokens first … stop − 1 is one that no piece can span."""
+        ids, pieces = encoding.ids[first - 1 : stop], encoding.tokens[first - 1 : stop]
+        known = [self._library.token_to_id(piece) == token_id for piece, token_id in zip(pieces, ids, strict=True)]
+        # The characters that a token stands for: its piece, except for single bytes and, in BPE, the unknown token.
+        legible = [
+            (is_known or self._shows_unknown) and not _BYTE_PIECE.fullmatch(piece)
+            for piece, is_known in zip(pieces, known, strict=True)
+        ]
+        return any(
+            legible[i - 1]
+            and legible[i]
+            and pieces[i - 1][-1] + pieces[i][0] not in self._all_pieces
+            # Neighbouring unknown characters become one token.
+            and (known[i - 1] or self._library.token_to_id(pieces[i][0]) is not None)
+            for i in range(1, len(pieces))
+        )
+
+    @cached_property
+    def _all_pieces(self) -> str:
+        """Every piece of the vocabulary, one after another with NUL between: searched for pairs of characters."""
+        return "\0".join(self._library.get_vocab(with_added_tokens=False))
+
+
+def _front(text: str, size: int, margin: int) -> tuple[str, int | None]:
+    """The front of a text and its anchor, at or after character `size`; the whole text and None if that is no more."""
+    letter = _LETTER.search(text, size) if len(text) > size else None
+    if letter is None or letter.end() + margin >= len(text):
+        return text, None
+    return text[: letter.end() + margin], letter.start()
