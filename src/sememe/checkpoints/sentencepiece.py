@@ -2,8 +2,9 @@
 
 Only what decides token ids is read. Field numbers: sentencepiece 0.2, `src/sentencepiece_model.proto`.
 What differs from sentencepiece itself, because the library works so: control symbols that stand in the text
-("</s>") are taken as those symbols, and its normalizer looks at one grapheme at a time (decomposed Hangul is not
-composed). Both are what the checkpoints' published tokenizer.json files do.
+("</s>") are taken as those symbols; they and user-defined symbols part the text, and each part is normalized alone;
+the normalizer looks at one grapheme at a time (decomposed Hangul is not composed); where two ways to part a run of
+equal characters have the same score, rounding chooses. All of this is so in the checkpoints' published tokenizer.json.
 """
 
 from __future__ import annotations
