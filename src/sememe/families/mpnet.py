@@ -1,7 +1,8 @@
 """MPNet: absolute positions of the RoBERTa kind and one relative bias shared by all layers.
 
 Paper: Song et al. 2020. Reference: transformers 5.23 `MPNetModel`. Checkpoints: all-mpnet-base-v2 and siblings
-(paraphrase-multilingual-mpnet-base-v2 is XLM-R). Refused: activations that are not computed here.
+(paraphrase-multilingual-mpnet-base-v2 is XLM-R). Refused: activations that are not computed here, and another number
+of buckets than 32, which the reference uses whatever the config says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sememe.families.reading import read_activation, refuse_unknown_keys
+from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
 from sememe.ops import Activation, Array, BatchView, Ops, RelativeBias, Weights
 
 MODEL_TYPES = ("mpnet",)
@@ -38,11 +39,11 @@ class Config:
     n_heads: int
     intermediate_size: int
     n_positions: int
-    n_buckets: int
     eps: float
     activation: Activation
     # Fixed in the reference, whatever the config says.
     padding_id: int = 1
+    n_buckets: int = 32
 
     @property
     def max_tokens(self) -> int:
@@ -51,7 +52,8 @@ class Config:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Config:
-        """Read `config.json`. Raises UnsupportedCheckpoint for an activation we do not compute."""
+        """Read `config.json`. Raises UnsupportedCheckpoint for what we do not compute."""
+        refuse_unless(raw, "relative_attention_num_buckets", (cls.n_buckets,))
         refuse_unknown_keys(raw, _KNOWN_KEYS | _NO_CONSEQUENCE)
         return cls(
             vocab_size=raw["vocab_size"],
@@ -60,7 +62,6 @@ class Config:
             n_heads=raw["num_attention_heads"],
             intermediate_size=raw["intermediate_size"],
             n_positions=raw["max_position_embeddings"],
-            n_buckets=raw.get("relative_attention_num_buckets", 32),
             eps=raw.get("layer_norm_eps", 1e-12),
             activation=read_activation(raw, "hidden_act"),
         )

@@ -44,7 +44,11 @@ def refuse_unless(raw: Mapping[str, Any], key: str, computed: Sequence[object]) 
 
 
 def refuse_unknown_keys(raw: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Raise UnsupportedCheckpoint for a key that nobody has looked at: it may change what is computed."""
+    """Raise UnsupportedCheckpoint for a key that nobody has looked at: it may change what is computed.
+
+    Quantised weights are refused here for every family: their tensors are not the numbers that are computed with.
+    """
+    refuse_unless(raw, "quantization_config", (None,))
     unknown = sorted(set(raw) - known - _EVERYWHERE)
     if unknown:
         raise UnsupportedCheckpoint(
