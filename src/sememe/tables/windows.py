@@ -1,0 +1,184 @@
+"""Rows → windows: what one call of the embedder gets, read ahead on a thread.
+
+Where a window ends depends on the rows alone, never on the clock: a job that was interrupted and resumed cuts the
+same windows as one that was not, and writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+
+from sememe.errors import InputError
+from sememe.tables.table import Rows
+from sememe.tables.workfolder import Shard
+
+# The first windows are smaller and double, so that the first figures come soon.
+_FIRST_ROWS = 64
+# What is computed counts, in characters: a text counts with what the model can read of it. About 128,000 tokens.
+_WINDOW_READ_CHARACTERS = 512 * 1024
+_CHARACTERS_PER_TOKEN = 6
+# What is held in memory counts too: whole texts.
+_WINDOW_HELD_CHARACTERS = 16 * 1024 * 1024
+# Windows that are read while the embedder works.
+_READ_AHEAD = 2
+
+_Item = TypeVar("_Item")
+
+
+class InputChangedError(InputError):
+    """The inputs are not those that the kept rows were made from."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive rows for one call of the embedder.
+
+    start: rows before it. digest: names all texts and ids from the first row of the job to the end of this window.
+    n_estimated: rows of all inputs, judged by how much of them was read; None for streams.
+    """
+
+    start: int
+    texts: list[str]
+    carried: pa.Table
+    digest: str
+    n_estimated: int | None
+
+
+def cut_windows(
+    rows: Iterator[Rows], carried: pa.Schema, *, done: Sequence[Shard], max_tokens: int, window_rows: int
+) -> Iterator[Window]:
+    """The windows after the rows that are done, which are read again, compared and passed over.
+
+    max_tokens: of one text, as far as the model reads. Raises InputChangedError where the rows that are done differ.
+    """
+    feed = _Feed(rows, carried)
+    for shard in done:
+        window = feed.take(_row_limit(shard.n_rows))
+        if len(window.texts) < shard.n_rows:
+            raise InputChangedError(
+                f"The input has {feed.n_taken:,} rows now, but {shard.start + shard.n_rows:,} were embedded before."
+            )
+        if window.digest != shard.digest:
+            raise InputChangedError(
+                f"The input has changed since: rows {shard.start + 1:,} to {feed.n_taken:,} differ."
+            )
+    while True:
+        n_rows = min(max(_FIRST_ROWS, feed.n_taken), window_rows)
+        window = feed.take(_window_limit(n_rows, max_tokens * _CHARACTERS_PER_TOKEN))
+        if not window.texts:
+            return
+        yield window
+
+
+def _row_limit(n_rows: int) -> Callable[[int, str], bool]:
+    return lambda n_taken, text: n_taken < n_rows
+
+
+def _window_limit(n_rows: int, read_of_a_text: int) -> Callable[[int, str], bool]:
+    """Whether one more text still belongs to the window. The first always does."""
+    n_read = n_held = 0
+
+    def admits(n_taken: int, text: str) -> bool:
+        nonlocal n_read, n_held
+        n_read += min(len(text), read_of_a_text)
+        n_held += len(text)
+        if n_taken == 0:
+            return True
+        return n_taken < n_rows and n_read <= _WINDOW_READ_CHARACTERS and n_held <= _WINDOW_HELD_CHARACTERS
+
+    return admits
+
+
+class _Feed:
+    """Rows that come in chunks, given out in pieces of any size, with a running hash over all that went out."""
+
+    def __init__(self, rows: Iterator[Rows], carried: pa.Schema) -> None:
+        self._rows, self._carried = rows, carried
+        self._chunk: Rows | None = None
+        self._at = 0  # within the chunk
+        self._n_received = 0
+        self._hash = blake2b(digest_size=16)
+        self.n_taken = 0
+
+    def take(self, admits: Callable[[int, str], bool]) -> Window:
+        """Rows as long as `admits(number taken, text)`; fewer, or none, at the end."""
+        start = self.n_taken
+        texts: list[str] = []
+        pieces: list[pa.Table] = []
+        while (chunk := self._current()) is not None:
+            first = self._at
+            while self._at < len(chunk.texts) and admits(len(texts), chunk.texts[self._at]):
+                texts.append(chunk.texts[self._at])
+                self._add_to_hash(chunk, self._at)
+                self._at += 1
+            pieces.append(chunk.carried.slice(first, self._at - first))
+            if self._at < len(chunk.texts):
+                break
+        self.n_taken += len(texts)
+        carried = pa.concat_tables(pieces) if pieces else self._carried.empty_table()
+        return Window(start, texts, carried.combine_chunks(), self._hash.hexdigest(), self._estimate())
+
+    def _current(self) -> Rows | None:
+        """The chunk that has the next row, None at the end."""
+        while self._chunk is None or self._at == len(self._chunk.texts):
+            chunk = next(self._rows, None)
+            if chunk is None:
+                return None
+            self._chunk, self._at = chunk, 0
+            self._n_received += len(chunk.texts)
+        return self._chunk
+
+    def _add_to_hash(self, chunk: Rows, row: int) -> None:
+        for value in (chunk.texts[row],) if chunk.ids is None else (chunk.texts[row], chunk.ids[row]):
+            raw = value.encode()
+            # Lengths first: ("ab", "c") and ("a", "bc") are different rows.
+            self._hash.update(len(raw).to_bytes(8, "little"))
+            self._hash.update(raw)
+
+    def _estimate(self) -> int | None:
+        fraction = None if self._chunk is None else self._chunk.fraction
+        return round(self._n_received / fraction) if fraction else None
+
+
+class ReadAhead(Generic[_Item]):
+    """Iterate over `items` on a thread of its own, a few items ahead of whoever uses them.
+
+    An error of the items is raised where the item would have come. `close` lets the thread end; one that waits for
+    standard input is a daemon and does not keep the process alive.
+    """
+
+    def __init__(self, items: Iterator[_Item], depth: int = _READ_AHEAD) -> None:
+        self._items = items
+        self._read: queue.Queue[_Item | BaseException | None] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sememe-read-ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[_Item]:
+        while (item := self._read.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self._closed.set()
+        while not self._read.empty():
+            self._read.get_nowait()  # the thread may wait for room
+        self._thread.join(timeout=0.5)
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if self._closed.is_set():
+                    return
+                self._read.put(item)
+            self._read.put(None)
+        except BaseException as exc:  # for the thread that waits for the item
+            self._read.put(exc)
