@@ -36,7 +36,8 @@ def licence_in_words(entry: CatalogueEntry) -> LicenceInWords:
     name = entry.license or "No licence known"
     notes = f" ({entry.license_notes})" if entry.license_notes else ""
     terms = f": {_TERMS[entry.license]}" if entry.license in _TERMS else ""
-    doubt = " From memory: check the model's page." if {"license", "commercial_use"} & set(entry.unverified) else ""
+    from_memory = entry.license is not None and {"license", "commercial_use"} & set(entry.unverified)
+    doubt = " From memory: check the model's page." if from_memory else ""
     match entry.commercial_use:
         case True:
             return LicenceInWords("commercial use allowed", f"{name}{notes}{terms}. Commercial use is allowed.{doubt}")

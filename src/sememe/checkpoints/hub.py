@@ -213,9 +213,9 @@ def _reason(exc: BaseException, where: str) -> str:
         case errors.GatedRepoError():
             return f"{where} is gated: accept its terms on its page, then give your token (`hf auth login`, or token=…)"
         case errors.RepositoryNotFoundError():
-            return f"there is no {where}, or it is private and needs a token (`hf auth login`, or token=…)"
+            return f"no such model, or a private one that needs a token (`hf auth login`, or token=…): {where}"
         case errors.RevisionNotFoundError():
-            return f"the repository is there, but not {where}"
+            return f"the model is there, but not this revision: {where}"
         case errors.OfflineModeIsEnabled():
             return "offline"
         case errors.HFValidationError():
@@ -236,7 +236,7 @@ def _innermost(exc: BaseException) -> str:
 def _silent_bar() -> Any:
     from tqdm import tqdm
 
-    class SilentBar(tqdm[Any]):
+    class SilentBar(tqdm):  # type: ignore[type-arg]  # generic in its stubs only
         """A progress bar that shows nothing: a library does not write to the terminal."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

