@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from sememe.catalogue import Catalogue, CatalogueEntry
 from sememe.catalogue.languages import read_language
@@ -180,7 +179,8 @@ def read_quantity(text: str | None, option: str) -> float | None:
 
 def _refuse_options(context: typer.Context) -> None:
     """Options of the list, given before a command that does not heed them."""
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
         raise InputError(
             f"{', '.join(given)}: for the list only; `sememe models {context.invoked_subcommand}` has no such."
