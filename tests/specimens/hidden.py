@@ -34,10 +34,13 @@ def reference_hidden(
     type_ids_list: Sequence[Sequence[int]] | None = None,
     *,
     task: str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> States:
-    """Final hidden states (n, H) of each sequence, in float32, one sequence at a time and without padding.
+    """Final hidden states (n, H) of each sequence, one sequence at a time and without padding.
 
     type_ids_list: the segment of each token; zeros if left out. task: the adapter of jina v3; None for the base.
+    dtype: what transformers computes in. With wide weights its float32 is itself several parts in a million off;
+    float64 tells such rounding from a mistake. The result is float32 either way.
     NV-Embed: the states after the latent attention, which its mean is taken over; `reference_body` gives those before.
     """
     config = raw_config(folder)
@@ -45,7 +48,7 @@ def reference_hidden(
     if plain is not None:
         tensors, _ = _read(str(folder), _written(folder))
         return [files.finite32(plain(tensors, config, ids)) for ids in ids_list]
-    body = _states(_native_model(str(folder), _written(folder), task), ids_list, type_ids_list)
+    body = _states(_native_model(str(folder), _written(folder), task, dtype), ids_list, type_ids_list)
     if config["model_type"] != "nvembed":
         return body
     tensors, _ = _read(str(folder), _written(folder))
@@ -55,7 +58,7 @@ def reference_hidden(
 
 def reference_body(folder: Path, ids_list: Sequence[Sequence[int]]) -> States:
     """NV-Embed's states before the latent attention: those of its Mistral body, after the final norm."""
-    return _states(_native_model(str(folder), _written(folder), None), ids_list, None)
+    return _states(_native_model(str(folder), _written(folder), None, torch.float32), ids_list, None)
 
 
 def reference_logits(
@@ -95,7 +98,12 @@ def _read(folder: str, written_ns: int) -> tuple[Tensors, Config]:
 
 
 @lru_cache(maxsize=8)
-def _native_model(folder: str, written_ns: int, task: str | None) -> PreTrainedModel:
+def _native_model(folder: str, written_ns: int, task: str | None, dtype: torch.dtype) -> PreTrainedModel:
+    """The native class with the folder's weights, computing in `dtype`."""
+    return _native_float32(folder, task).to(dtype)
+
+
+def _native_float32(folder: str, task: str | None) -> PreTrainedModel:
     """The native class with the folder's weights. Raises ValueError if it lacks a weight of the body."""
     config = raw_config(Path(folder))
     model_type = config["model_type"]

@@ -52,6 +52,11 @@ class Kind:
     extras: WriteExtras | None = None
     width_key: str = "hidden_size"
 
+    def raw_config(self, overrides: Mapping[str, Any]) -> RawConfig:
+        """config.json with these entries instead, and the tokenizer's ids and size where the kind asks for them."""
+        words = vocabulary(self.layout.tokenizer)
+        return {name: _resolved(value, words) for name, value in {**self.config, **overrides}.items()}
+
     def derive(
         self,
         *,
@@ -87,9 +92,8 @@ def write(kind: Kind, folder: Path, sigma: float | None, seed: int, overrides: M
     unknown = set(for_config) - set(kind.config)
     if unknown:
         raise TypeError(f"{sorted(unknown)}: neither a field of Layout nor an entry of config.json of this kind")
-    words = vocabulary(layout.tokenizer)
-    config = {**kind.config, **for_config}
-    config = {name: _resolved(value, words) for name, value in config.items()}
+    kind = replace(kind, layout=layout)
+    config = kind.raw_config(for_config)
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ def write(kind: Kind, folder: Path, sigma: float | None, seed: int, overrides: M
         torch.manual_seed(seed)  # the library's own initialisation draws from the global generator
         write_weights(folder, kind.weights.draw(config, sigma, generator), layout)
     write_json(folder / "config.json", config)
-    write_tokenizer(folder, words, layout)
+    write_tokenizer(folder, vocabulary(layout.tokenizer), layout)
     width = config[kind.width_key]
     assert isinstance(width, int)
     write_modules(folder, width, layout, generator)
