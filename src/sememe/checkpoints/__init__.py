@@ -37,6 +37,11 @@ class Checkpoint:
     parameters: Mapping[str, Parameter]
 
     @property
+    def family_name(self) -> str:
+        """The family's file, without its folder."""
+        return self.family.__name__.rpartition(".")[2]
+
+    @property
     def dimension(self) -> int:
         """D: the width of a dense embedding before any cut."""
         widths = [step.n_out for step in self.recipe.steps if isinstance(step, Projection)]

@@ -17,7 +17,7 @@ from sememe import similarity as similarities
 from sememe.checkpoints.recipe import PoolingMode, RecipeChanges
 from sememe.engine.engine import EngineOptions
 from sememe.engine.loading import LoadedModel, LoadOptions, load_model
-from sememe.engine.precision import BackendChoice, read_precision
+from sememe.engine.precision import read_backend, read_precision
 from sememe.engine.quantize import quantize_embeddings
 from sememe.errors import InputError
 from sememe.records import Embeddings, EmbedOptions, OutputDtype, Role, SimilarityName, Tokens
@@ -75,7 +75,7 @@ class Embedder:
         model_name_or_path: str | Path = DEFAULT_MODEL,
         *,
         device: str | None = None,
-        backend: BackendChoice = "auto",
+        backend: str = "auto",
         precision: str = "auto",
         prompts: Mapping[str, str] | None = None,
         default_prompt_name: str | None = None,
@@ -93,6 +93,7 @@ class Embedder:
         n_threads: int = 0,
         token_budget: int | None = None,
         allow_pickle: bool = False,
+        progress: bool = False,
     ) -> None:
         """pooling, normalize, prompts: over what the checkpoint's files say. offline = local_files_only: no call leaves."""
         changes = RecipeChanges(
@@ -112,9 +113,10 @@ class Embedder:
                 revision=revision,
                 offline=offline or local_files_only,
                 token=token,
+                progress=progress,
                 cache_folder=None if cache_folder is None else Path(cache_folder),
                 device=device or "auto",
-                backend=backend,
+                backend=read_backend(backend),
                 precision=read_precision(precision),
                 changes=changes,
                 engine=engine,
@@ -132,8 +134,8 @@ class Embedder:
 
     @property
     def revision(self) -> str:
-        """The files' commit, or the hash of their weights where they have none."""
-        return self._loaded.found.revision or self._loaded.engine.checkpoint.identity
+        """The files' commit, or `sha256:…` of their weights where they have none."""
+        return self._loaded.found.revision
 
     @property
     def loaded(self) -> LoadedModel:

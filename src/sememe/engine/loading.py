@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.catalogue import Catalogue
 from sememe.checkpoints import Checkpoint, load_checkpoint
 from sememe.checkpoints.recipe import RecipeChanges
-from sememe.checkpoints.sources import CheckpointFolder, content_identity, default_cache_folder, find_checkpoint
+from sememe.checkpoints.sources import CheckpointFolder, default_cache_folder, find_checkpoint
 from sememe.engine import selfcheck
 from sememe.engine.cache import EmbeddingCache
 from sememe.engine.engine import Engine, EngineOptions
@@ -39,12 +40,13 @@ class LoadOptions:
 
     device: `auto`, `cpu`, `cuda`, `cuda:N`. cache_folder: for downloads and verdicts; None is the user's cache.
     embedding_cache: a SQLite file for computed vectors; None keeps none. allow_pickle: read pytorch_model.bin where
-    there is no safetensors file, by a reader that builds tensors only.
+    there is no safetensors file, by a reader that builds tensors only. progress: bars on standard error while bringing.
     """
 
     revision: str | None = None
     offline: bool = False
     token: str | None = None
+    progress: bool = False
     cache_folder: Path | None = None
     device: str = "auto"
     backend: BackendChoice = "auto"
@@ -71,17 +73,20 @@ def load_model(name: str, options: LoadOptions) -> LoadedModel:
     """Find, read, compile and check a model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
     backend = make_backend(options.backend, options.device, options.engine.n_threads)
     wanted = resolve_precision(options.precision, backend)
-    cache_folder = options.cache_folder or default_cache_folder()
     found = find_checkpoint(
-        name, revision=options.revision, offline=options.offline, cache_folder=cache_folder, token=options.token
+        name,
+        revision=options.revision,
+        offline=options.offline,
+        cache_folder=options.cache_folder,
+        token=options.token,
+        catalogue=Catalogue.read(),
+        progress=options.progress,
     )
     checkpoint = load_checkpoint(
-        found.path,
-        identity=content_identity(found.path, cache_folder=cache_folder),
-        changes=options.changes,
-        allow_pickle=options.allow_pickle,
+        found.path, identity=found.identity, changes=options.changes, allow_pickle=options.allow_pickle
     )
-    program, resolved, verdict = _checked_program(checkpoint, backend, wanted, cache_folder / "selfchecks")
+    verdicts = (options.cache_folder or default_cache_folder()) / "selfchecks"
+    program, resolved, verdict = _checked_program(checkpoint, backend, wanted, verdicts)
     cache = (
         EmbeddingCache(options.embedding_cache, max_bytes=options.embedding_cache_bytes)
         if options.embedding_cache

@@ -12,6 +12,7 @@ PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 BackendChoice = Literal["auto", "openvino", "torch"]
 
 PRECISION_CHOICES: tuple[PrecisionChoice, ...] = ("auto", "float32", "bfloat16", "float16", "int8")
+BACKEND_CHOICES: tuple[BackendChoice, ...] = ("auto", "openvino", "torch")
 _SHORT: dict[str, PrecisionChoice] = {"fp32": "float32", "f32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -32,6 +33,14 @@ def read_precision(name: str) -> PrecisionChoice:
     raise InputError(f"Precision {name!r} is not one of {', '.join(PRECISION_CHOICES)}.")
 
 
+def read_backend(name: str) -> BackendChoice:
+    """A backend by its name. Raises InputError."""
+    for known in BACKEND_CHOICES:
+        if name == known:
+            return known
+    raise InputError(f"Backend {name!r} is not one of {', '.join(BACKEND_CHOICES)}.")
+
+
 def resolve_precision(choice: PrecisionChoice, backend: Backend) -> Resolved:
     """`auto` becomes bfloat16 where the processor has it natively, float32 elsewhere; int8 only when asked for."""
     if choice == "auto":
@@ -48,8 +57,6 @@ def make_backend(choice: BackendChoice, device: str, n_threads: int) -> Backend:
 
     device: `auto`, `cpu`, `cuda`, `cuda:N`. Raises InputError where the two contradict each other or torch is missing.
     """
-    if choice not in ("auto", "openvino", "torch"):
-        raise InputError(f"Backend {choice!r} is not one of auto, openvino, torch.")
     if device == "auto":
         device = "cuda" if choice == "torch" and _torch_sees_cuda() else "cpu"
     if choice == "openvino" and device != "cpu":

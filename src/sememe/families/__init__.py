@@ -13,33 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import UnsupportedCheckpoint
-from sememe.families import bert, mpnet
+from sememe.families import bert, modernbert, mpnet, t5
 from sememe.ops import BatchView, Ops, Weights
 
 
 class Family(Protocol):
     """What a family's file offers (style of a module; `families/bert.py` is the one to read first)."""
 
-    MODEL_TYPES: tuple[str, ...]
-    # A class with `read(raw)`; its instances have hidden_size, vocab_size and max_tokens besides what forward needs.
-    Config: Any
-    PREFIXES: tuple[str, ...]
-    RENAMES: tuple[tuple[str, str], ...]
-    IGNORED: tuple[str, ...]
-    STACKED: tuple[tuple[str, tuple[str, ...]], ...]
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def MODEL_TYPES(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def Config(self) -> Any:  # noqa: N802
+        """A class with `read(raw)`; its instances have hidden_size, vocab_size and max_tokens besides what forward needs."""
 
-    @staticmethod
-    def claims(raw: Mapping[str, Any]) -> bool: ...
-    @staticmethod
-    def tensors(config: Any) -> dict[str, tuple[int, ...]]: ...
-    @staticmethod
-    def positions(config: Any, token_ids: NDArray[np.int32]) -> NDArray[np.int32]: ...
-    @staticmethod
-    def forward(ops: Ops[Any], weights: Weights[Any], config: Any, batch: BatchView[Any]) -> Any: ...
+    @property
+    def PREFIXES(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def RENAMES(self) -> tuple[tuple[str, str], ...]: ...  # noqa: N802
+    @property
+    def IGNORED(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def STACKED(self) -> tuple[tuple[str, tuple[str, ...]], ...]: ...  # noqa: N802
+
+    def claims(self, raw: Mapping[str, Any], /) -> bool: ...
+    def tensors(self, config: Any, /) -> dict[str, tuple[int, ...]]: ...
+    def positions(self, config: Any, token_ids: NDArray[np.int32], /) -> NDArray[np.int32]: ...
+    def forward(self, ops: Ops[Any], weights: Weights[Any], config: Any, batch: BatchView[Any], /) -> Any: ...
 
 
 # The first that claims a config.json computes it: variants that share a model_type stand before the plain one.
-FAMILIES: tuple[Family, ...] = (bert, mpnet)
+FAMILIES: tuple[Family, ...] = (bert, mpnet, modernbert, t5)
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:

@@ -1,0 +1,1 @@
+"""Documents to search in: reading them into passages, and finding the nearest."""
