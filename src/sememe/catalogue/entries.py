@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ class Catalogue:
     """Checkpoints that can be chosen. Holds the file's text; parses what is asked for."""
 
     def __init__(self, text: str) -> None:
-        starts = [match.start() for match in _ENTRY.finditer(text)]
-        ends = [*starts[1:], len(text)]
-        self._head = text[: starts[0]] if starts else text
-        self._blocks = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+        bounds = [*(match.start() for match in _ENTRY.finditer(text)), len(text)]
+        self._head = text[: bounds[0]]
+        self._blocks = [text[start:end] for start, end in pairwise(bounds)]
 
     @classmethod
     def read(cls, file: Path | None = None) -> Catalogue:
