@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
-from transformers import GteConfig, GteModel, JinaEmbeddingsV3Config, JinaEmbeddingsV3Model
+from transformers import GteConfig, GteModel, JinaEmbeddingsV3Config, JinaEmbeddingsV3Model, NomicBertModel
 
 import specimens
+from specimens import nomic
 from specimens.hidden import raw_config
 
 from . import bge_m3, files, gte_sparse, jina_bert, jina_code, maths, model2vec, nomic_moe, nv_embed, positions
@@ -287,6 +288,24 @@ def test_which_tokens_one_layer_sees(name: str, seen: object, tmp_path: Path) ->
         after = specimens.reference_hidden(folder, [changed])[0]
         differs = np.abs(after - before).max(axis=1) > 0
         assert differs.tolist() == [bool(seen(query, key)) for query in range(len(ids))]
+
+
+def test_length_extension_is_the_librarys_dynamic_scaling(tmp_path: Path) -> None:
+    """transformers knows the rule as `rope_type: dynamic`; a new model for each length, since it remembers lengths."""
+    folder = specimens.make("nomic_v1", tmp_path, sigma=0.3, rotary_scaling_factor=2.0)
+    plain = specimens.make("nomic_v1", tmp_path / "plain", sigma=0.3)
+    for length in (1, 64, 65, 150, 256):
+        ids = [int(i) for i in np.random.default_rng(length).integers(8, 400, length)]
+        config = nomic.native_config(raw_config(folder))
+        config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 2.0}
+        config.max_position_embeddings = raw_config(folder)["max_trained_positions"]
+        model = NomicBertModel.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="eager")
+        with torch.inference_mode():
+            expected = model.eval()(torch.tensor([ids])).last_hidden_state[0].numpy()
+        ours = specimens.reference_hidden(folder, [ids])[0]
+        np.testing.assert_allclose(ours, expected, atol=1e-4)  # the float32 tables differ in the last digit
+        off = np.abs(ours - specimens.reference_hidden(plain, [ids])[0]).max()
+        assert off < 1e-4 if length <= 64 else off > 1e-3
 
 
 def test_jina_v3_adapters_are_low_rank_terms(tmp_path: Path) -> None:

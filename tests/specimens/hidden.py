@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import JinaEmbeddingsV3Config, PreTrainedModel
 
-from reference import files, jina_bert, jina_code, nomic_moe, nv_embed
+from reference import files, jina_bert, jina_code, nomic_moe, nv_embed, positions
 from reference.maths import Config, Tensors
 
 from . import decoders, gte, nomic
@@ -48,12 +48,25 @@ def reference_hidden(
     if plain is not None:
         tensors, _ = _read(str(folder), _written(folder))
         return [files.finite32(plain(tensors, config, ids)) for ids in ids_list]
-    body = _states(_native_model(str(folder), _written(folder), task, dtype), ids_list, type_ids_list)
+    model = _native_model(str(folder), _written(folder), task, dtype)
+    if config.get("rotary_scaling_factor") is not None:
+        return [_extended(model, config, ids) for ids in ids_list]
+    body = _states(model, ids_list, type_ids_list)
     if config["model_type"] != "nvembed":
         return body
     tensors, _ = _read(str(folder), _written(folder))
     head = config["latent_attention_config"]
     return [files.finite32(nv_embed.latent_attention(tensors, head, states)) for states in body]
+
+
+def _extended(model: PreTrainedModel, config: RawConfig, ids: Sequence[int]) -> NDArray[np.float32]:
+    """NomicBert's states where `rotary_scaling_factor` is set: another rotary base for each length."""
+    d = config["n_embd"] // config["n_head"]
+    theta = positions.extended_theta(
+        config["rotary_emb_base"], config["rotary_scaling_factor"], len(ids), config["max_trained_positions"], d
+    )
+    model.rotary_emb.inv_freq.copy_(torch.from_numpy(positions.inverse_frequencies(theta, d)))
+    return _states(model, [ids], None)[0]
 
 
 def reference_body(folder: Path, ids_list: Sequence[Sequence[int]]) -> States:
@@ -104,7 +117,7 @@ def _native_model(folder: str, written_ns: int, task: str | None, dtype: torch.d
 
 
 def _native_float32(folder: str, task: str | None) -> PreTrainedModel:
-    """The native class with the folder's weights. Raises ValueError if it lacks a weight of the body."""
+    """The native class with the folder's weights. Raises ValueError if a weight of the body is lacking or left over."""
     config = raw_config(Path(folder))
     model_type = config["model_type"]
     if model_type == "nomic_bert":
@@ -125,6 +138,10 @@ def _native_float32(folder: str, task: str | None) -> PreTrainedModel:
             transformers.JinaEmbeddingsV3Model, merged(_tensors(folder), config, task), _v3_config(config)
         )
     return _load(transformers.AutoModel, folder, None)
+
+
+_HEADS = ("classifier.", "cls.", "head.", "linear.", "lm_head.", "pooler.", "vocab_")
+"""What a bare body leaves unread in the file of a task class."""
 
 
 def _load(model_class: Any, folder: str, config: Any) -> PreTrainedModel:
