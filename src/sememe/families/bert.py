@@ -175,7 +175,7 @@ def positions(config: Config, token_ids: NDArray[np.int32]) -> NDArray[np.int32]
 
 def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: BatchView[Array]) -> Array:
     """Hidden states (T, H)."""
-    x: Any = ops.embedding(weights["embeddings.word"], batch.token_ids)
+    x = ops.embedding(weights["embeddings.word"], batch.token_ids)
     x = x + ops.embedding(weights["embeddings.position"], batch.positions)
     if config.n_types:
         x = x + ops.embedding(weights["embeddings.type"], batch.type_ids)

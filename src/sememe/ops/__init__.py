@@ -2,22 +2,31 @@
 
 A family computes with an `Ops`; a backend (`ops/openvino.py`, `ops/torch.py`) is one implementation of it.
 For OpenVINO an `Array` is a node of a graph that is built once; for torch it is a tensor, computed at once.
-Arrays understand `+`, `-` and `*` with each other and with Python numbers, on both.
+Arrays understand `+`, `-` and `*` with each other, on both; a number multiplies by `scale`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sememe.records import Batch
 
-# A graph node or a tensor. `Any`, because neither library has a type that both arithmetic and indexing agree on.
-Array = TypeVar("Array")
+
+class Arithmetic(Protocol):
+    """What the arrays of either backend understand, with each other. (A graph node takes a Python number as float64.)"""
+
+    def __add__(self, other: Any, /) -> Self: ...
+    def __sub__(self, other: Any, /) -> Self: ...
+    def __mul__(self, other: Any, /) -> Self: ...
+
+
+# A graph node or a tensor.
+Array = TypeVar("Array", bound=Arithmetic)
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh", "sigmoid", "identity"]
 StoredDtype = Literal["float32", "float16", "bfloat16", "float64", "integer"]
@@ -125,6 +134,10 @@ class Ops(Protocol[Array]):
 
     def linear(self, x: Array, module: Module[Array]) -> Array:
         """x · weightᵀ + bias: (…, in) to (…, out)."""
+        ...
+
+    def scale(self, x: Array, factor: float) -> Array:
+        """x · factor."""
         ...
 
     def layer_norm(self, x: Array, module: Module[Array] | None, eps: float) -> Array:
