@@ -48,7 +48,11 @@ class ColumnFile:
                 "integers. Name another with --id-column."
             )
         kept = kept_columns(path, schema.names, self.id_column, options)
-        self._kept = pa.schema([_plain(schema.field(column)) for column in kept])
+        # What vectors that go along are (see `Space`) goes along too; what other programs say of all columns does not.
+        spaces = {key: value for key, value in (schema.metadata or {}).items() if key.startswith(b"sememe.")}
+        self._kept = pa.schema(
+            [_plain(schema.field(column)) for column in kept], spaces if options.keep == "all" else None
+        )
         self.carried: pa.Schema | None = self._kept
 
     def rows(self) -> Iterator[Rows]:

@@ -49,17 +49,19 @@ def open_tables(paths: Sequence[str], options: ReadOptions) -> list[Table]:
 
 def carried_schema(tables: Sequence[Table]) -> pa.Schema:
     """The columns that go along, the same in all tables. Raises InputError where two tables disagree."""
-    known = [table for table in tables if table.carried is not None]
+    known = [(table.name, table.carried) for table in tables if table.carried is not None]
     if not known:
         return pa.schema([])
-    first = known[0]
-    for table in known[1:]:
-        if table.carried != first.carried:
+    first_name, first = known[0]
+    remedy = "Embed them one by one, or leave columns out with --keep-columns id."
+    for name, carried in known[1:]:
+        if carried != first:
             raise InputError(
-                f"{table.name} has other columns than {first.name}: {_columns(table.carried)}, not "
-                f"{_columns(first.carried)}. Embed them one by one, or leave columns out with --keep-columns id."
+                f"{name} has other columns than {first_name}: {_columns(carried)}, not {_columns(first)}. {remedy}"
             )
-    return first.carried
+        if carried.metadata != first.metadata:
+            raise InputError(f"{name} has vectors of another model than {first_name} has. {remedy}")
+    return first
 
 
 def read_rows(tables: Sequence[Table]) -> Iterator[Rows]:
@@ -118,5 +120,5 @@ def _refuse_unreadable(path: str) -> None:
         raise InputError(f"{path}: no permission to read it.")
 
 
-def _columns(schema: pa.Schema | None) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema or []) or "none"
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema) or "none"

@@ -112,8 +112,12 @@ class DelimitedLines:
         self._columns = next(self._records, [])
         refuse_twice(self.name, self._columns)
         place = f"{self.name} (its first line names the columns)"
-        if len(self._columns) == 1 and (";" in self._columns[0] or "\t" in self._columns[0]):
-            place += f" (values are separated by {self._delimiter!r}; here they seem not to be)"
+        if len(self._columns) == 1 and options.text_column is None and set(";\t|,") & set(self._columns[0]):
+            raise InputError(
+                f"{self.name}: its first line names one column, {self._columns[0]!r}, so the values seem to be "
+                f"separated by something else than {self._delimiter!r}. Convert the file; or, if that is the column's "
+                "name, pass it as --text-column."
+            )
         self.text_column = choose_text_column(place, self._columns, self._columns, options.text_column)
         self.id_column = choose_id_column(self.name, self._columns, options)
         kept = kept_columns(self.name, self._columns, self.id_column, options)

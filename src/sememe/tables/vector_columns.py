@@ -63,7 +63,9 @@ def with_vectors(
             pa.array(multi.offsets, pa.int32()), _vectors(multi.vectors)
         )
     added = names.used(outputs)
-    schema = pa.schema([*carried.schema, *(pa.field(name, columns[name].type) for name in added)])
+    schema = pa.schema(
+        [*carried.schema, *(pa.field(name, columns[name].type) for name in added)], carried.schema.metadata
+    )
     return pa.Table.from_arrays([*carried.columns, *(columns[name] for name in added)], schema=schema)
 
 

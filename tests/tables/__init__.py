@@ -1,0 +1,1 @@
+"""Reading texts from files, writing vector files, and the job between them."""
