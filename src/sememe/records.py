@@ -28,6 +28,7 @@ class Tokens:
 
     ids: (n,) int32. type_ids: (n,) int32, the segment of each token (0 but for the second text of a pair).
     n_prompt: leading tokens that pooling leaves out, 0 unless the checkpoint says `include_prompt: false`.
+    n_unseen: trailing tokens that no other token attends to, which late interaction fills queries with.
     n_dropped: tokens that truncation cut off. An input cut by characters first counts the tokens of the cut part
     by the rate of the part that was read, so for very long inputs the figure is an estimate.
     """
@@ -36,6 +37,7 @@ class Tokens:
     type_ids: NDArray[np.int32]
     n_prompt: int = 0
     n_dropped: int = 0
+    n_unseen: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,7 +48,8 @@ class Batch:
     """Sequences laid end to end; no padding.
 
     token_ids, type_ids, positions: (T,) int32. cu_seqlens: (B+1,) int32, where each sequence starts, and T at the end.
-    n_prompt: (B,) int32, leading tokens of each sequence that pooling leaves out.
+    n_prompt: (B,) int32, leading tokens of each sequence that pooling leaves out. n_unseen: (B,) int32, trailing tokens
+    of each sequence that are no keys of attention; None where there are none, as in nearly every batch.
     """
 
     token_ids: NDArray[np.int32]
@@ -54,6 +57,7 @@ class Batch:
     positions: NDArray[np.int32]
     cu_seqlens: NDArray[np.int32]
     n_prompt: NDArray[np.int32]
+    n_unseen: NDArray[np.int32] | None = None
 
     @property
     def n_sequences(self) -> int:

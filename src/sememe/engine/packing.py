@@ -17,10 +17,12 @@ def pack(inputs: Sequence[Tokens], positions: Callable[[NDArray[np.int32]], NDAr
     """
     lengths = np.array([len(tokens) for tokens in inputs], np.int32)
     n_prompt = np.array([tokens.n_prompt for tokens in inputs], np.int32)
+    n_unseen = np.array([tokens.n_unseen for tokens in inputs], np.int32)
     return Batch(
         token_ids=np.concatenate([tokens.ids for tokens in inputs]),
         type_ids=np.concatenate([tokens.type_ids for tokens in inputs]),
         positions=np.concatenate([positions(tokens.ids) for tokens in inputs]),
         cu_seqlens=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         n_prompt=np.minimum(n_prompt, lengths - 1),
+        n_unseen=n_unseen if n_unseen.any() else None,
     )

@@ -30,6 +30,7 @@ Array = TypeVar("Array", bound=Arithmetic)
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh", "sigmoid", "identity"]
 StoredDtype = Literal["float32", "float16", "bfloat16", "float64", "integer"]
+SumKind = Literal["sum", "mean", "sqrt_len", "weighted"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 
@@ -73,6 +74,10 @@ class Weights(Generic[Array]):
     def __getitem__(self, name: str) -> Module[Array]:
         full = self._prefix + name
         return Module(self._tensors[f"{full}.weight"], self._tensors.get(f"{full}.bias"))
+
+    def bias(self, name: str) -> Array:
+        """A bias whose weight is tied to another module's."""
+        return self._tensors[f"{self._prefix}{name}.bias"]
 
     def layers(self, name: str, n_layers: int) -> Iterator[Weights[Array]]:
         """The weights below `name.0`, `name.1`, …"""
@@ -155,6 +160,14 @@ class Ops(Protocol[Array]):
         """The named function of each value. `gelu` is the exact one (erf)."""
         ...
 
+    def log1p(self, x: Array) -> Array:
+        """log(1 + x) of each value."""
+        ...
+
+    def rows(self, table: Module[Array], indices: Sequence[int]) -> Array:
+        """Those rows of a (V, H) table: (len(indices), H)."""
+        ...
+
     def split(self, x: Array, sizes: Sequence[int]) -> list[Array]:
         """Cut the last axis into pieces of these sizes."""
         ...
@@ -191,10 +204,10 @@ class Ops(Protocol[Array]):
         """
         ...
 
-    def sum_pool(self, x: Array, batch: BatchView[Array], kind: Literal["mean", "sqrt_len", "weighted"]) -> Array:
+    def sum_pool(self, x: Array, batch: BatchView[Array], kind: SumKind) -> Array:
         """(T, H) to (B, H): a weighted sum over each sequence's tokens, in float32, the prompt's tokens left out.
 
-        mean: 1/n each; sqrt_len: 1/sqrt(n) each; weighted: 1, 2, …, n over their sum.
+        sum: 1 each; mean: 1/n each; sqrt_len: 1/sqrt(n) each; weighted: 1, 2, …, n over their sum.
         Source: Reimers & Gurevych 2019, section 3; weighted: Muennighoff 2022, section 3.1.
         """
         ...

@@ -16,7 +16,7 @@ import openvino as ov
 import openvino.opset15 as opset
 from numpy.typing import NDArray
 
-from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, Weights
+from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
 from sememe.ops.attention_bias import relative_buckets
 from sememe.records import Batch
 
@@ -81,6 +81,9 @@ class OpenVinoOps:
         y = opset.matmul(x, module.weight, False, True)
         return y if module.bias is None else opset.add(y, module.bias)
 
+    def scale(self, x: Node, factor: float) -> Node:
+        return opset.multiply(x, np.float32(factor))
+
     def layer_norm(self, x: Node, module: Module[Node] | None, eps: float) -> Node:
         y = opset.mvn(x, _axis(-1), True, eps, "inside_sqrt")
         if module is None:
@@ -89,7 +92,7 @@ class OpenVinoOps:
         return y if module.bias is None else opset.add(y, module.bias)
 
     def rms_norm(self, x: Node, module: Module[Node], eps: float, *, plus_one: bool = False) -> Node:
-        weight = module.weight + 1.0 if plus_one else module.weight
+        weight = opset.add(module.weight, np.float32(1)) if plus_one else module.weight
         square = opset.reduce_mean(opset.power(x, np.float32(2)), _axis(-1), True)
         return opset.multiply(opset.divide(x, opset.sqrt(opset.add(square, np.float32(eps)))), weight)
 
@@ -104,8 +107,16 @@ class OpenVinoOps:
             return x
         return {"relu": opset.relu, "tanh": opset.tanh, "sigmoid": opset.sigmoid}[kind](x)
 
+    def log1p(self, x: Node) -> Node:
+        return opset.log(opset.add(x, np.float32(1)))
+
+    def rows(self, table: Module[Node], indices: Sequence[int]) -> Node:
+        return opset.gather(table.weight, opset.constant(np.array(indices, np.int32)), _scalar_axis(0))
+
     def split(self, x: Node, sizes: Sequence[int]) -> list[Node]:
-        return list(opset.variadic_split(x, _scalar_axis(-1), np.array(sizes, np.int64)).outputs())
+        outputs = opset.variadic_split(x, _scalar_axis(-1), np.array(sizes, np.int64)).outputs()
+        # An output of a node with several does no arithmetic; a conversion to its own type does, and is compiled away.
+        return [opset.convert(output, np.float32) for output in outputs]
 
     def heads(self, x: Node, n_heads: int) -> Node:
         return opset.reshape(x, np.array([0, n_heads, -1], np.int64), True)
@@ -124,16 +135,15 @@ class OpenVinoOps:
             turned = [opset.reshape(pairs, np.array([0, 0, -1], np.int64), True)]
         return opset.concat([*turned, *rest], -1)
 
-    @staticmethod
-    def _halves(x: Node, half: int, width: int, interleaved: bool) -> tuple[Node, Node, list[Node]]:
+    def _halves(self, x: Node, half: int, width: int, interleaved: bool) -> tuple[Node, Node, list[Node]]:
         rest: list[Node] = []
         if 2 * half < width:
-            x, *rest = opset.variadic_split(x, _scalar_axis(-1), np.array([2 * half, width - 2 * half])).outputs()
+            x, *rest = self.split(x, (2 * half, width - 2 * half))
         if interleaved:
             pairs = opset.reshape(x, np.array([0, 0, half, 2], np.int64), True)
             x1, x2 = (opset.squeeze(p, _axis(-1)) for p in opset.split(pairs, _scalar_axis(-1), 2).outputs())
         else:
-            x1, x2 = opset.split(x, _scalar_axis(-1), 2).outputs()
+            x1, x2 = self.split(x, (half, half))
         return x1, x2, rest
 
     def _angles(self, rotary: Rotary, batch: GraphBatch, function: np.ufunc) -> Node:
@@ -181,7 +191,7 @@ class OpenVinoOps:
         """(B, kv_heads, L, d) to (B, kv_heads · n_groups, L, d), each head n_groups times in a row."""
         kv_heads, width = (x.get_output_partial_shape(0)[i].get_length() for i in (1, 3))
         x = opset.unsqueeze(x, _axis(2))
-        x = opset.broadcast(x, opset.constant(np.array([1, 1, n_groups, 1, 1], np.int64)), "BIDIRECTIONAL")
+        x = opset.broadcast(x, opset.constant(np.array([1, 1, n_groups, 1, 1], np.int64)), broadcast_spec="BIDIRECTIONAL")
         return opset.reshape(x, np.array([0, kv_heads * n_groups, -1, width], np.int64), True)
 
     def _score_terms(
@@ -239,7 +249,7 @@ class OpenVinoOps:
 
         return self._once(("buckets", id(bias.table.weight)), make)
 
-    def sum_pool(self, x: Node, batch: GraphBatch, kind: Literal["mean", "sqrt_len", "weighted"]) -> Node:
+    def sum_pool(self, x: Node, batch: GraphBatch, kind: SumKind) -> Node:
         rows = opset.gather(x, batch.input("gather"), _scalar_axis(0))  # (B, L, H)
         return opset.reduce_sum(opset.multiply(rows, batch.input(f"pool_{kind}")), _axis(1), False)
 
@@ -277,12 +287,18 @@ def _scatter(batch: Batch) -> NDArray[np.int32]:
 
 
 def _mask(batch: Batch) -> NDArray[np.float32]:
-    return np.where(_lanes(batch), np.float32(0), np.float32(_MASKED))[:, None, None, :]
+    seen = batch.lengths if batch.n_unseen is None else batch.lengths - batch.n_unseen
+    keys = np.arange(batch.lengths.max())[None] < seen[:, None]
+    return np.where(keys, np.float32(0), np.float32(_MASKED))[:, None, None, :]
 
 
 def _pooled(batch: Batch) -> NDArray[np.bool_]:
     """(B, L): which places count in pooling."""
     return np.asarray(_lanes(batch) & (np.arange(batch.lengths.max())[None] >= batch.n_prompt[:, None]))
+
+
+def _pool_sum(batch: Batch) -> NDArray[np.float32]:
+    return _pooled(batch).astype(np.float32)[:, :, None]
 
 
 def _pool_mean(batch: Batch) -> NDArray[np.float32]:
@@ -313,6 +329,7 @@ _FEEDS: dict[str, _Feed] = {
     "gather": ([-1, -1], np.int32, _gather),
     "scatter": ([-1], np.int32, _scatter),
     "mask": ([-1, 1, 1, -1], np.float32, _mask),
+    "pool_sum": ([-1, -1, 1], np.float32, _pool_sum),
     "pool_mean": ([-1, -1, 1], np.float32, _pool_mean),
     "pool_sqrt_len": ([-1, -1, 1], np.float32, _pool_sqrt_len),
     "pool_weighted": ([-1, -1, 1], np.float32, _pool_weighted),

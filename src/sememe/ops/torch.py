@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sememe.errors import InputError
-from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, Weights
+from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
 from sememe.ops.attention_bias import relative_buckets
 from sememe.records import Batch
 
@@ -52,10 +52,13 @@ class TorchBatch:
             for start, end, skipped in zip(self.bounds, self.bounds[1:], batch.n_prompt.tolist(), strict=False)
         ]
         self.longest = int(batch.lengths.max())
+        self.n_unseen: list[int] | None = None if batch.n_unseen is None else batch.n_unseen.tolist()
 
-    def sequences(self) -> Iterator[slice]:
-        """Where each sequence lies in (T,)."""
-        return (slice(a, b) for a, b in zip(self.bounds, self.bounds[1:], strict=False))
+    def sequences(self) -> Iterator[tuple[slice, slice]]:
+        """Where each sequence lies in (T,), and the part of it that the others attend to."""
+        n_unseen = self.n_unseen or [0] * (len(self.bounds) - 1)
+        for start, end, unseen in zip(self.bounds, self.bounds[1:], n_unseen, strict=False):
+            yield slice(start, end), slice(start, end - unseen)
 
 
 class TorchOps:
@@ -66,6 +69,9 @@ class TorchOps:
 
     def linear(self, x: Tensor, module: Module[Tensor]) -> Tensor:
         return F.linear(x, module.weight, module.bias)
+
+    def scale(self, x: Tensor, factor: float) -> Tensor:
+        return x * factor
 
     def layer_norm(self, x: Tensor, module: Module[Tensor] | None, eps: float) -> Tensor:
         weight, bias = (None, None) if module is None else (module.weight, module.bias)
@@ -80,6 +86,12 @@ class TorchOps:
 
     def activation(self, x: Tensor, kind: Activation) -> Tensor:
         return _ACTIVATIONS[kind](x)
+
+    def log1p(self, x: Tensor) -> Tensor:
+        return torch.log1p(x)
+
+    def rows(self, table: Module[Tensor], indices: Sequence[int]) -> Tensor:
+        return table.weight[list(indices)]
 
     def split(self, x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         return list(x.split(list(sizes), dim=-1))
@@ -120,7 +132,7 @@ class TorchOps:
         left, right = (-1, -1) if window is None else window
         right = 0 if causal else right
         grouped = q.shape[1] != k.shape[1]
-        if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and bias is None:
+        if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and bias is None and batch.n_unseen is None:
             from torch.nn.attention.varlen import varlen_attn
 
             out = varlen_attn(
@@ -130,14 +142,15 @@ class TorchOps:
             assert isinstance(out, Tensor)
             return out
         pieces = []
-        for span in batch.sequences():
-            heads = (x[span].transpose(0, 1)[None] for x in (q, k, v))  # (1, heads, n, d)
+        for span, seen in batch.sequences():
+            heads = (x.transpose(0, 1)[None] for x in (q[span], k[seen], v[seen]))  # (1, heads, n, d)
             mask = _score_mask(span.stop - span.start, left, right, bias, q)
+            mask = None if mask is None else mask[..., : seen.stop - seen.start]
             out = F.scaled_dot_product_attention(*heads, attn_mask=mask, scale=scale, enable_gqa=grouped)
             pieces.append(out[0].transpose(0, 1))
         return torch.cat(pieces)
 
-    def sum_pool(self, x: Tensor, batch: TorchBatch, kind: Literal["mean", "sqrt_len", "weighted"]) -> Tensor:
+    def sum_pool(self, x: Tensor, batch: TorchBatch, kind: SumKind) -> Tensor:
         rows = []
         for start, first, end in batch.pool_bounds:
             part, n = x[first:end].float(), end - first
@@ -145,7 +158,7 @@ class TorchOps:
                 weights = torch.arange(first - start + 1, end - start + 1, device=x.device, dtype=torch.float32)
                 rows.append((part * (weights / weights.sum())[:, None]).sum(0))
             else:
-                rows.append(part.sum(0) / (n if kind == "mean" else math.sqrt(n)))
+                rows.append(part.sum(0) / {"sum": 1, "mean": n, "sqrt_len": math.sqrt(n)}[kind])
         return torch.stack(rows)
 
     def max_pool(self, x: Tensor, batch: TorchBatch) -> Tensor:
