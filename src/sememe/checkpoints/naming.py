@@ -71,7 +71,8 @@ def named_folder(name: str, revision: str | None) -> Path | None:
     if not name.strip() or not name.isprintable():
         raise InputError(f"{name!r} is no model's name; expected a folder, an id such as BAAI/bge-m3, or a short name.")
     path = Path(name).expanduser()
-    is_path = name.startswith((".", "~")) or path.is_absolute() or "\\" in name or name.count("/") > 1
+    # Slashes of a revision (`org/model@refs/pr/4`) make no path.
+    is_path = name.startswith((".", "~", "/")) or path.is_absolute() or name.partition("@")[0].count("/") > 1
     if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for names that are too long
         raise InputError(f"{name} is a file; a model is named by the folder that holds its files.")
     if not os.path.isdir(path):  # noqa: PTH112 - as above
