@@ -77,7 +77,7 @@ ONLY_IN = {
 
 @dataclass(frozen=True)
 class Import:
-    """One module's name in an import, and where it stands: the file below src/sememe, its part of the house, the line."""
+    """A module that is imported, and where: the file below src/sememe, its part of the house, the line."""
 
     file: str
     part: str
