@@ -65,7 +65,8 @@ def _extended(model: PreTrainedModel, config: RawConfig, ids: Sequence[int]) -> 
     theta = positions.extended_theta(
         config["rotary_emb_base"], config["rotary_scaling_factor"], len(ids), config["max_trained_positions"], d
     )
-    model.rotary_emb.inv_freq.copy_(torch.from_numpy(positions.inverse_frequencies(theta, d)))
+    # As torch computes them: numpy's powers differ in the last bit, which a few hundred positions make visible.
+    model.rotary_emb.inv_freq.copy_(1.0 / theta ** (torch.arange(0, d, 2, dtype=torch.float32) / d))
     return _states(model, [ids], None)[0]
 
 

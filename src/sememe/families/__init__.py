@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import UnsupportedCheckpoint
-from sememe.families import bert, modernbert, mpnet, t5
+from sememe.families import bert, modernbert, mpnet, nomic_bert, qwen3, t5
 from sememe.ops import BatchView, Ops, Weights
 
 
@@ -44,7 +44,7 @@ class Family(Protocol):
 
 
 # The first that claims a config.json computes it: variants that share a model_type stand before the plain one.
-FAMILIES: tuple[Family, ...] = (bert, mpnet, modernbert, t5)
+FAMILIES: tuple[Family, ...] = (bert, mpnet, modernbert, t5, nomic_bert, qwen3)
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:

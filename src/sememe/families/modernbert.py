@@ -26,8 +26,8 @@ _KNOWN_KEYS = frozenset(
     "norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers layer_types "
     "global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type".split()
 )
-# Heads, dropout, and settings of kernels. `position_embedding_type` "absolute" and `layer_norm_eps` are left over in the
-# published files: the reference reads neither.
+# Heads, dropout, and settings of kernels. `layer_norm_eps` is left over in the published files: the reference reads
+# `norm_eps`.
 _NO_CONSEQUENCE = frozenset(
     "attention_dropout embedding_dropout mlp_dropout classifier_activation classifier_bias classifier_dropout "
     "classifier_pooling decoder_bias deterministic_flash_attn gradient_checkpointing initializer_range "
@@ -102,7 +102,9 @@ def _read_windows(raw: Mapping[str, Any]) -> tuple[int | None, ...]:
         kinds = ["sliding_attention" if i % every else "full_attention" for i in range(n_layers)]
     known = {"full_attention": None, "sliding_attention": half}
     if not set(kinds) <= set(known) or len(kinds) != n_layers:
-        raise UnsupportedCheckpoint("config.json", "layer_types", got=kinds, expected=f"{n_layers} of {', '.join(known)}")
+        raise UnsupportedCheckpoint(
+            "config.json", "layer_types", got=kinds, expected=f"{n_layers} of {', '.join(known)}"
+        )
     return tuple(known[kind] for kind in kinds)
 
 

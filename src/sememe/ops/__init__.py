@@ -111,12 +111,14 @@ class Rotary:
 
     inverse_frequencies: (rotated / 2,) float32; components of a head past `rotated` are left as they are.
     interleaved: pairs (2k, 2k+1) instead of (j, j + rotated/2). max_position: positions that may occur.
+    by_length: the frequencies of a sequence of n tokens, where they depend on n; None where they do not.
     Source: Su et al. 2021, section 3.4; halves as in GPT-NeoX.
     """
 
     inverse_frequencies: NDArray[np.float32]
     max_position: int
     interleaved: bool = False
+    by_length: Callable[[int], NDArray[np.float32]] | None = None
 
 
 class BatchView(Protocol[Array]):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
 from sememe.ops.attention_bias import relative_buckets
+from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
 Node = Any  # openvino nodes: arithmetic and outputs are added at run time, which their stubs do not know
@@ -42,12 +43,17 @@ class GraphBatch:
 
     def __init__(self) -> None:
         self.inputs: dict[str, Node] = {}
+        self.feeds: list[Callable[[Batch], NDArray[Any]]] = []
 
     def input(self, name: str) -> Node:
         """The graph input of that name (a key of `_FEEDS`)."""
+        return self.fed(name, *_FEEDS[name])
+
+    def fed(self, name: str, shape: list[int], dtype: Any, feed: Callable[[Batch], NDArray[Any]]) -> Node:
+        """The graph input of that name, into which the host feeds what `feed` makes of a batch."""
         if name not in self.inputs:
-            shape, dtype, _ = _FEEDS[name]
             self.inputs[name] = opset.parameter(shape, dtype, name=name)
+            self.feeds.append(feed)
         return self.inputs[name]
 
     @property
@@ -150,10 +156,17 @@ class OpenVinoOps:
         """cos or sin of each token's angles, read from a table: a position of a few thousand is no bfloat16 number."""
 
         def make() -> Node:
+            if rotary.by_length is not None:  # no table holds every length: the host makes each batch's rows
+                name = f"rotary_{function.__name__}_{len(batch.inputs)}"
+                return batch.fed(name, [-1, 1, len(rotary.inverse_frequencies)], np.float32, feed)
             position = np.arange(rotary.max_position, dtype=np.float32)[:, None]
             table = function(position * rotary.inverse_frequencies[None])  # (max_position, rotated / 2)
             rows = opset.gather(opset.constant(table), batch.positions, _scalar_axis(0))
             return opset.unsqueeze(rows, _axis(1))
+
+        def feed(batch: Batch) -> NDArray[np.float32]:
+            rows = function(batch.positions.astype(np.float32)[:, None] * rotary_frequencies(rotary, batch.lengths))
+            return np.asarray(rows[:, None], np.float32)
 
         return self._once((function.__name__, rotary.max_position, rotary.inverse_frequencies.tobytes()), make)
 
@@ -342,14 +355,16 @@ _FEEDS: dict[str, _Feed] = {
 class OpenVinoProgram:
     """A compiled graph. Calls from several threads each take an infer request of their own."""
 
-    def __init__(self, compiled: ov.CompiledModel, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, compiled: ov.CompiledModel, feeds: Sequence[Callable[[Batch], NDArray[Any]]], outputs: Sequence[str]
+    ) -> None:
         self._compiled = compiled
-        self._inputs = tuple(inputs)
+        self._feeds = tuple(feeds)
         self._outputs = tuple(outputs)
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
-        feeds = [_FEEDS[name][2](batch) for name in self._inputs]
+        feeds = [feed(batch) for feed in self._feeds]
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
@@ -394,7 +409,7 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = self._n_threads
         if precision == "int8":
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
-        return OpenVinoProgram(self._core.compile_model(model, "CPU", options), list(batch.inputs), names)
+        return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names)
 
     @property
     def has_bfloat16(self) -> bool:

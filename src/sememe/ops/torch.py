@@ -19,6 +19,7 @@ from torch import Tensor
 from sememe.errors import InputError
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
 from sememe.ops.attention_bias import relative_buckets
+from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -103,7 +104,7 @@ class TorchOps:
         return x.flatten(-2)
 
     def rotary(self, x: Tensor, rotary: Rotary, batch: TorchBatch) -> Tensor:
-        frequencies = torch.from_numpy(rotary.inverse_frequencies).to(x.device)
+        frequencies = torch.from_numpy(rotary_frequencies(rotary, np.diff(batch.bounds))).to(x.device)
         angles = (batch.positions.float()[:, None] * frequencies)[:, None]  # (T, 1, rotated / 2)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         rotated = 2 * len(rotary.inverse_frequencies)
