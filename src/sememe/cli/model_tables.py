@@ -49,12 +49,12 @@ def print_shortlist(found: Shortlist, *, benchmark: str, runs: Runs, why: bool) 
     if sys.stdout.isatty():
         console = Console()
         if found.choices:
-            columns = _columns("score", benchmark, runs, wide=console.width >= _WIDE)
+            columns = _columns("score", benchmark, runs, room=console.width)
             console.print(_table(found.choices, columns, console.width))
         for left in exclusions:
             console.print(Text.assemble((left.entry.id, "dim"), "  ", "; ".join(left.reasons)))
     else:
-        columns = _columns(benchmark, benchmark, runs, wide=True)
+        columns = _columns(benchmark, benchmark, runs, room=_WIDE)
         _print_rows([[column.heading for column in columns]])
         _print_rows([str(column.cell(choice)) for column in columns] for choice in found.choices)
         _print_rows([f"left out: {left.entry.id}", *left.reasons] for left in exclusions)
@@ -81,7 +81,11 @@ def print_entry(entry: CatalogueEntry, legend: Legend, *, runs: bool) -> None:
     Console().print(table)
 
 
-def _columns(score_heading: str, benchmark: str, runs: Runs, *, wide: bool) -> list[_Column]:
+def _columns(score_heading: str, benchmark: str, runs: Runs, *, room: int) -> list[_Column]:
+    wide = room >= _WIDE
+    # However narrow, there is room beside the name for what forbids a business to use the model.
+    name_width = _NAME_WIDTH if wide else min(_SHORT_NAME_WIDTH, room - len("NON-COMMERCIAL") - 2 * _GAP)
+
     def name(choice: Choice) -> Text:
         text = choice.entry.id if wide else choice.entry.short_name
         return Text(text, style="" if runs(choice.entry) else "dim")
@@ -98,19 +102,19 @@ def _columns(score_heading: str, benchmark: str, runs: Runs, *, wide: bool) -> l
         return Text({"NON-COMMERCIAL": "NON-COMMERCIAL", "unknown": "unknown"}.get(verdict, "yes"), _STYLES[verdict])
 
     return [
-        _Column("model", name, rank=0, widest=_NAME_WIDTH if wide else _SHORT_NAME_WIDTH),
-        _Column("", doubt, rank=1),
-        _Column("runs", lambda choice: "yes" if runs(choice.entry) else "no", rank=10),
-        _Column("params", lambda choice: _params(choice.entry), rank=1, right=True),
-        _Column("bf16", lambda choice: _memory(choice.entry), rank=8, right=True),
-        _Column("dim", lambda choice: _or_dash(choice.entry.dimension), rank=6, right=True),
-        _Column("tokens", lambda choice: _or_dash(choice.entry.max_tokens), rank=5, right=True),
-        _Column("outputs", lambda choice: ", ".join(choice.entry.outputs), rank=11, widest=_WORDS_WIDTH),
-        _Column("languages", lambda choice: _languages(choice.entry.languages), rank=7),
-        _Column("licence", lambda choice: choice.entry.license or "unknown", rank=9),
-        _Column("business", used_by_business, rank=2),
-        _Column(score_heading, score, rank=3, right=True),
-        _Column("in doubt", lambda choice: "; ".join(choice.doubts), rank=4, widest=_WORDS_WIDTH),
+        _Column("model", name, rank=0, widest=name_width),
+        _Column("", doubt, rank=2),
+        _Column("runs", lambda choice: "yes" if runs(choice.entry) else "no", rank=11),
+        _Column("params", lambda choice: _params(choice.entry), rank=3, right=True),
+        _Column("bf16", lambda choice: _memory(choice.entry), rank=9, right=True),
+        _Column("dim", lambda choice: _or_dash(choice.entry.dimension), rank=7, right=True),
+        _Column("tokens", lambda choice: _or_dash(choice.entry.max_tokens), rank=6, right=True),
+        _Column("outputs", lambda choice: ", ".join(choice.entry.outputs), rank=12, widest=_WORDS_WIDTH),
+        _Column("languages", lambda choice: _languages(choice.entry.languages), rank=8),
+        _Column("licence", lambda choice: choice.entry.license or "unknown", rank=10),
+        _Column("business", used_by_business, rank=1),
+        _Column(score_heading, score, rank=4, right=True),
+        _Column("in doubt", lambda choice: "; ".join(choice.doubts), rank=5, widest=_WORDS_WIDTH),
     ]
 
 
@@ -150,7 +154,7 @@ def _facts(entry: CatalogueEntry, legend: Legend, *, runs: bool) -> Iterator[tup
         ("dimension", None if entry.dimension is None else str(entry.dimension)),
         ("may be cut to", None if entry.matryoshka is None else str(entry.matryoshka)),
         ("reads", None if entry.max_tokens is None else f"{entry.max_tokens:,} tokens"),
-        ("parameters", _params(entry)),
+        ("parameters", None if entry.params_m is None else _params(entry)),
         ("used for a token", f"{entry.active_params_m:.3g}M parameters" if entry.active_params_m else None),
         ("weights", _weights(entry)),
         ("languages", _all_languages(entry.languages)),
