@@ -33,7 +33,13 @@ def backends() -> tuple[Backend, ...]:
     return OpenVinoBackend(n_threads=1), TorchBackend()
 
 
-def batch(lengths: Sequence[int], *, n_prompt: Sequence[int] | None = None, positions: Values | None = None) -> Batch:
+def batch(
+    lengths: Sequence[int],
+    *,
+    n_prompt: Sequence[int] | None = None,
+    n_unseen: Sequence[int] | None = None,
+    positions: Values | None = None,
+) -> Batch:
     """Sequences of these lengths; token t has id t, so a table's row t is its value."""
     total = sum(lengths)
     return Batch(
@@ -42,6 +48,7 @@ def batch(lengths: Sequence[int], *, n_prompt: Sequence[int] | None = None, posi
         positions=np.concatenate([np.arange(n) for n in lengths]).astype(np.int32) if positions is None else positions,
         cu_seqlens=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         n_prompt=np.zeros(len(lengths), np.int32) if n_prompt is None else np.array(n_prompt, np.int32),
+        n_unseen=None if n_unseen is None else np.array(n_unseen, np.int32),
     )
 
 

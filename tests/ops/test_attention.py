@@ -46,14 +46,15 @@ def _dense(
     k, v = (tables[name].reshape(total, n_kv, -1) for name in "kv")
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     out = np.zeros_like(q)
-    for span in operations.spans(batch):
+    n_unseen = np.zeros(batch.n_sequences, int) if batch.n_unseen is None else batch.n_unseen
+    for span, unseen in zip(operations.spans(batch), n_unseen, strict=True):
         n = span.stop - span.start
         distance = np.arange(n)[None] - np.arange(n)[:, None]  # key - query
-        seen = np.ones((n, n), bool)
+        seen = np.broadcast_to(np.arange(n)[None] < n - unseen, (n, n))
         if causal:
-            seen &= distance <= 0
+            seen = seen & (distance <= 0)
         if window is not None:
-            seen &= (distance >= -window[0]) & (distance <= window[1])
+            seen = seen & (distance >= -window[0]) & (distance <= window[1])
         for head in range(n_heads):
             group = head // (n_heads // n_kv)
             scores = q[span, head] @ k[span, group].T * scale
@@ -83,8 +84,9 @@ def _check(
     causal: bool = False,
     window: tuple[int, int] | None = None,
     kind: BiasKind = "none",
+    n_unseen: list[int] | None = None,
 ) -> None:
-    batch = operations.batch(lengths)
+    batch = operations.batch(lengths, n_unseen=n_unseen)
     tables = {name: normal(batch.n_tokens, heads * WIDTH, seed=i) for i, (name, heads) in enumerate(
         (("q", n_heads), ("k", n_kv), ("v", n_kv))
     )}  # fmt: skip
@@ -112,6 +114,12 @@ def _check(
 def test_every_combination(kind: BiasKind, causal: bool) -> None:
     for window, n_kv in product((None, (3, 3), (0, 0), (4, 1)), (4, 2)):
         _check([7, 1, 25, 2], 4, n_kv, causal=causal, window=window, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["none", "relative", "alibi"])
+def test_tokens_that_are_no_keys(kind: BiasKind) -> None:
+    """ColBERT's [MASK] tokens attend, and nobody attends to them."""
+    _check([7, 2, 12], 4, 2, kind=kind, n_unseen=[3, 0, 11])
 
 
 @pytest.mark.parametrize("scale", [None, 1.0, 0.03])

@@ -11,7 +11,7 @@ import pytest
 
 import operations
 from operations import Values, normal
-from sememe.ops import Precision
+from sememe.ops import Precision, SumKind
 from sememe.records import Batch
 
 LENGTHS = [4, 1, 9, 2]
@@ -29,7 +29,8 @@ def _weighted(rows: Values, n_prompt: int) -> Values:
     return (rows * weights[:, None]).sum(0) / weights.sum()
 
 
-SUMS: dict[Literal["mean", "sqrt_len", "weighted"], Callable[[Values, int], Values]] = {
+SUMS: dict[SumKind, Callable[[Values, int], Values]] = {
+    "sum": lambda rows, _: rows.sum(0),
     "mean": lambda rows, _: rows.mean(0),
     "sqrt_len": lambda rows, _: rows.sum(0) / np.sqrt(len(rows)),
     "weighted": _weighted,
@@ -38,7 +39,7 @@ SUMS: dict[Literal["mean", "sqrt_len", "weighted"], Callable[[Values, int], Valu
 
 @pytest.mark.parametrize("prompts", PROMPTS)
 @pytest.mark.parametrize("kind", SUMS)
-def test_sum_pool(kind: Literal["mean", "sqrt_len", "weighted"], prompts: str) -> None:
+def test_sum_pool(kind: SumKind, prompts: str) -> None:
     batch = operations.batch(LENGTHS, n_prompt=PROMPTS[prompts])
 
     def build(ops: Any, weights: Any, view: Any) -> Any:
@@ -83,7 +84,7 @@ def test_a_sum_of_thousands_keeps_its_digits(precision: Precision) -> None:
     """bfloat16 counts by ones only to 256; its sums are in float32. Adding one value 3,000 times is float32's worst."""
     batch = operations.batch([3000])
     table = np.ones((3000, 4), np.float32)
-    expected = {"mean": 1.0, "sqrt_len": np.sqrt(3000), "weighted": 1.0}
+    expected = {"sum": 3000.0, "mean": 1.0, "sqrt_len": np.sqrt(3000), "weighted": 1.0}
     for backend, (kind, value) in product(operations.backends(), expected.items()):
 
         def build(ops: Any, weights: Any, view: Any, kind: Any = kind) -> dict[str, Any]:

@@ -103,6 +103,22 @@ def test_activation_far_from_zero(kind: Activation) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6, err_msg=backend.name)
 
 
+def test_log1p() -> None:
+    tables = {"x": np.abs(3 * normal(T, 7))}
+    build = lambda ops, w, view: ops.log1p(_rows(ops, w, view))  # noqa: E731
+    operations.check(build, lambda t: np.log1p(t["x"]), tables, BATCH)
+
+
+def test_rows_of_a_table() -> None:
+    """The two rows of a reranker's yes and no, out of a vocabulary."""
+    tables = {"x": normal(T, 4), "v": normal(30, 4, seed=1)}
+
+    def build(ops: Any, weights: Any, view: Any) -> Any:
+        return ops.linear(_rows(ops, weights, view), Module(ops.rows(weights["v"], (29, 3)), None))
+
+    operations.check(build, lambda t: t["x"] @ t["v"][[29, 3]].T, tables, BATCH)
+
+
 def test_split_cuts_the_last_axis() -> None:
     sizes = (2, 5, 1)
     tables = {"x": normal(T, 8)}
