@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from sememe.errors import InputError
 from sememe.tables.vector_columns import VectorColumns, list_parts, struct_field
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode  # made once; `json.dumps` makes one for each row
+
 
 def refuse_bytes(schema: pa.Schema) -> None:
     """Raise InputError for a column that JSON has no values for."""
@@ -42,7 +44,7 @@ def write_json_lines(file: BinaryIO, table: pa.Table, own: list[str], names: Vec
 def _objects(table: pa.Table, columns: list[str]) -> Iterator[str]:
     values = [_python_values(table.column(name)) for name in columns]
     for row in range(len(table)):
-        yield json.dumps({name: column[row] for name, column in zip(columns, values, strict=True)}, ensure_ascii=False)
+        yield _to_json({name: column[row] for name, column in zip(columns, values, strict=True)})
 
 
 def _python_values(column: pa.ChunkedArray) -> list[object]:

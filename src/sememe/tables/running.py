@@ -234,8 +234,8 @@ class _Run:
 
     def _rehearse(self) -> None:
         """Write the output without rows, to memory: column types that its format lacks are seen before the work."""
-        contents = replace(self._contents(0), tables=lambda: iter(()))
         try:
+            contents = replace(self._contents(0), tables=lambda: iter(()))
             write_output(BytesIO(), self._prepared.format, contents)
         except pa.ArrowException as exc:
             raise InputError(
