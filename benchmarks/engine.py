@@ -21,6 +21,8 @@ from machine import Machine, load_average, this_machine
 from measuring import Measured, Plan, measure
 from systems import System, systems
 
+from tables import markdown, plain
+
 # Above this load somebody else is working here, and the figures say so.
 _QUIET = 0.5
 
@@ -80,7 +82,7 @@ def _report(
     *,
     as_markdown: bool,
 ) -> str:
-    draw = figures.markdown if as_markdown else figures.plain
+    draw = markdown if as_markdown else plain
     tables = (
         figures.promises_table(figures.promised(measured, device)),
         figures.bulk_table(measured, compared),

@@ -1,4 +1,4 @@
-"""Measurements into the figures that are promised, and into tables."""
+"""Measurements into the figures that are promised, and into rows of tables."""
 
 from __future__ import annotations
 
@@ -148,16 +148,3 @@ def process_table(measured: Measured, compared: Sequence[System]) -> list[list[s
         rows.append([system.label, f"{single * 1e3:.2f} ms", f"{start:.2f} s", f"{peak / 1e6:.0f} MB"])
     first = f"{median(measured.first_start):.2f} s"
     return [*rows, [f"{compared[0].label}, nothing remembered from an earlier load", "", first, ""]]
-
-
-def plain(rows: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table for RESULTS.md."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
