@@ -116,7 +116,7 @@ FRAGMENTS = (
     " ", "   ", "\n", "\r\n\n", "\t", "\u3000", "\u00a0", "\0", "\u200b", "\ufeff", "_", ".", "...", "!?", "'s",
     "-----",
     "[SEP]", "[SE", "<mask>", " <mask>", "</s>", "</s>  ", "two words", "two ", "<|endoftext|>", "<|end",
-    "a", "the", "Dog", "doesn't", "7", "1998", "12.50", "é", "e\u0301", "e" + "\u0301\u0327" * 12, "ﬁ", "①", "½",
+    "7 ", "3,", "\n2", "=\u0338", "(", "<", "[", "a", "the", "Dog", "doesn't", "7", "1998", "12.50", "é", "e\u0301", "e" + "\u0301\u0327" * 12, "ﬁ", "①", "½",
     "世", "世界", "。", "ประเทศไทย", "हिन्दी", "السلام", "שלום", "각", "\u1100\u1161\u11a8", "👨\u200d👩\u200d👧", "🇩🇪",
     "x" * 120, "ab" * 60,
 )  # fmt: skip
@@ -170,6 +170,7 @@ LONG = {
     "English": "The dog doesn't mind, and refunds are paid within 14 days. ",
     "Chinese on one line": "我们在北京的大学学习人工智能和自然语言处理，東京は日本の首都です。",
     "Thai without blanks": "ประเทศไทยเป็นประเทศในเอเชีย",
+    "numbers": "1998, 12.5\n7 -3 (400) ",
     "base64": "aGVsbG8gd29ybGQgYW5kIG1vcmUgb2YgaXQgdG8gY29tZQ/Kx9Jq+",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -287,6 +288,13 @@ def test_tokens_and_ids_both_ways(tokenizer: Tokenizer) -> None:
     assert (tokenizer.token(6), tokenizer.token(99)) == ("dog", None)
     assert tokenizer.decode(tokenizer.encode(["The dogs?"], max_tokens=9)[0].ids) == "the dogs?"
     assert (tokenizer.n_special, tokenizer.max_tokens) == (2, 512)
+
+
+def test_a_tokenizer_travels_to_another_process(tokenizer: Tokenizer) -> None:
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    texts = ["the dog", "is in the city. " * 500]
+    for ours, theirs in zip(copy.encode(texts, max_tokens=9), tokenizer.encode(texts, max_tokens=9), strict=True):
+        assert (ours.ids.tolist(), ours.n_dropped) == (theirs.ids.tolist(), theirs.n_dropped)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

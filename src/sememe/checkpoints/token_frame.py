@@ -28,6 +28,11 @@ class TokenFrame:
     def n_special(self) -> int:
         return len(self.before) + len(self.between) + len(self.after)
 
+    @property
+    def has_segments(self) -> bool:
+        """Whether any token is of another segment than 0."""
+        return any(map(any, self.types)) or any(self.text_types)
+
     def with_bos(self, bos: int, *, present: bool) -> TokenFrame:
         """This frame with `bos` once in the first place, or not there."""
         if (self.before[:1] == (bos,)) == present:

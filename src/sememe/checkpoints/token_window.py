@@ -2,11 +2,12 @@
 
 A text is cut by characters and the front tokenized. Which of the front's tokens are those of the whole text? Every
 step of a tokenizer (added tokens, normalizer, splitting into words, the model on each word) works from left to right
-and looks ahead no further than the run of marks, blanks or digits that it stands in, or one added token. So take a
-letter, the *anchor*, with more than the longest added token between it and the cut: what follows the cut can change
-the anchor's word, and nothing before that word. Inside a word, Unigram and BPE keep a boundary whatever follows when
-no piece of the vocabulary contains the two characters on its sides next to each other: no piece and no merge can
-ever span it. If neither shows that enough tokens are settled, the front grows, in the end to the whole text.
+and looks ahead no further than the run of marks, blanks or digits that it stands in, or one added token. So take an
+*anchor*, a letter or another character that ends such a run, with more than the longest added token between it and
+the cut: what follows the cut can change the anchor's word, and nothing before that word. Inside a word, Unigram and
+BPE keep a boundary whatever follows when no piece of the vocabulary contains the two characters on its sides next to
+each other: no piece and no merge can ever span it. If neither shows that enough tokens are settled, the front grows,
+in the end to the whole text.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from tokenizers import Encoding, models
 CHARS_PER_TOKEN = 6
 """English prose has 4 to 5 for most vocabularies, other languages fewer."""
 
-_LETTER = re.compile(r"[^\W\d_]")
+# A letter, an ASCII mark, or the first digit after a blank.
+_ANCHOR = re.compile(r"[^\W\d_]|[!-/:-@\[-`{-~]|(?<=\s)\d")
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -58,18 +60,26 @@ class WindowReader:
 
         Raises TypeError for a text that cannot be written as UTF-8.
         """
-        size = None if n_tokens is None else int(n_tokens * self._chars_per_token) + self._margin
-        if size is None or all(len(text) <= size for text in texts):
-            ids = [encoding.ids for encoding in self._library.encode_batch_fast(texts, add_special_tokens=False)]
+        n_chars = None if n_tokens is None else int(n_tokens * self._chars_per_token) + self._margin
+        long = [] if n_chars is None else [i for i, text in enumerate(texts) if len(text) > n_chars]
+        if not long:
+            ids = self._whole(texts)
             return Windows(ids, [len(row) for row in ids], [False] * len(ids))
-        return self._read_long(texts, n_tokens or 1, size)
-
-    def _read_long(self, texts: Sequence[str], n_tokens: int, size: int) -> Windows:
         found = Windows([[] for _ in texts], [0] * len(texts), [False] * len(texts))
-        pending = list(range(len(texts)))
+        short = sorted(set(range(len(texts))).difference(long))
+        for i, row in zip(short, self._whole([texts[i] for i in short]), strict=True):
+            found.ids[i], found.n_total[i] = row, len(row)
+        self._read_long(texts, long, n_tokens or 1, n_chars or 0, found)
+        return found
+
+    def _whole(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._library.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _read_long(self, texts: Sequence[str], pending: list[int], n_tokens: int, n_chars: int, found: Windows) -> None:
+        """Fill in the windows of the texts with these indices."""
         while pending:
-            fronts = [_front(texts[i], size, self._margin) for i in pending]
-            encodings = self._library.encode_batch([text for text, _ in fronts], add_special_tokens=False)
+            fronts = [_front(texts[i], n_chars, self._margin) for i in pending]
+            encodings = self._library.encode_batch([front for front, _ in fronts], add_special_tokens=False)
             unsettled = []
             for i, (front, anchor), encoding in zip(pending, fronts, encodings, strict=True):
                 if anchor is None:
@@ -81,35 +91,34 @@ class WindowReader:
                 else:
                     unsettled.append(i)
             pending = unsettled
-            size *= 4
-        return found
+            n_chars *= 4
 
     def _is_settled(self, encoding: Encoding, n_tokens: int, anchor: int) -> bool:
-        """Whether the first `n_tokens` tokens are the whole text's, with the anchor letter at that character."""
+        """Whether the first `n_tokens` tokens are the whole text's, with the anchor at that character."""
         at = encoding.char_to_token(anchor)
         if at is None or at < n_tokens:
             return False
         if encoding.token_to_word(n_tokens - 1) != encoding.token_to_word(at):
             return True
-        return self._splits_words and self._has_firm_boundary(encoding, n_tokens, at)
+        # Where 2,000 boundaries are not firm the text repeats itself, and looking at more costs more than growing.
+        return self._splits_words and self._has_firm_boundary(encoding, n_tokens, min(at, n_tokens + 2000))
 
     def _has_firm_boundary(self, encoding: Encoding, first: int, stop: int) -> bool:
         """Whether one of the boundaries before tokens first … stop − 1 is one that no piece can span."""
         ids, pieces = encoding.ids[first - 1 : stop], encoding.tokens[first - 1 : stop]
         known = [self._library.token_to_id(piece) == token_id for piece, token_id in zip(pieces, ids, strict=True)]
-        # The characters that a token stands for: its piece, except for single bytes and, in BPE, the unknown token.
+        # A token's characters are its piece's, except for single bytes and, in BPE, the unknown token. Neighbouring
+        # unknown characters become one token, so that on one side of the boundary there must be a known one.
         legible = [
             (is_known or self._shows_unknown) and not _BYTE_PIECE.fullmatch(piece)
             for piece, is_known in zip(pieces, known, strict=True)
         ]
-        return any(
-            legible[i - 1]
-            and legible[i]
-            and pieces[i - 1][-1] + pieces[i][0] not in self._all_pieces
-            # Neighbouring unknown characters become one token.
-            and (known[i - 1] or self._library.token_to_id(pieces[i][0]) is not None)
+        pairs = {  # a set: a run of one character has one pair, and looking for it takes a walk over the vocabulary
+            pieces[i - 1][-1] + pieces[i][0]
             for i in range(1, len(pieces))
-        )
+            if legible[i - 1] and legible[i] and (known[i - 1] or self._library.token_to_id(pieces[i][0]) is not None)
+        }
+        return any(pair not in self._all_pieces for pair in pairs)
 
     @cached_property
     def _all_pieces(self) -> str:
@@ -117,9 +126,9 @@ class WindowReader:
         return "\0".join(self._library.get_vocab(with_added_tokens=False))
 
 
-def _front(text: str, size: int, margin: int) -> tuple[str, int | None]:
-    """The front of a text and its anchor, at or after character `size`; the whole text and None if that is no more."""
-    letter = _LETTER.search(text, size) if len(text) > size else None
-    if letter is None or letter.end() + margin >= len(text):
+def _front(text: str, n_chars: int, margin: int) -> tuple[str, int | None]:
+    """The front of a text and its anchor, `n_chars` or more into it; the whole text and None where that is no less."""
+    anchor = _ANCHOR.search(text, n_chars) if len(text) > n_chars else None
+    if anchor is None or anchor.end() + margin >= len(text):
         return text, None
-    return text[: letter.end() + margin], letter.start()
+    return text[: anchor.end() + margin], anchor.start()

@@ -99,11 +99,10 @@ class Tokenizer:
         before, after = self._single.before, self._single.after
         rows = [[*before, *ids[:room], *after] for ids in windows.ids]
         dropped = [max(0, n - room) for n in windows.n_total]
-        types = [*self._single.types[0], *self._single.types[2], self._single.text_types[0]]
-        if any(types):
-            segments = [self._segments(self._single, len(row) - self._single.n_special, 0) for row in rows]
-            return _tokens(rows, dropped, n_prompt, segments)
-        return _tokens(rows, dropped, n_prompt)
+        segments = None
+        if self._single.has_segments:
+            segments = [_segments(self._single, len(row) - self._single.n_special, 0) for row in rows]
+        return _tokens(rows, dropped, n_prompt, segments)
 
     def encode_plain(self, texts: Sequence[str], *, max_tokens: int | None = None) -> list[Tokens]:
         """Tokens of each text without any special tokens, the first `max_tokens` or all (None). Raises InputError.
@@ -141,14 +140,15 @@ class Tokenizer:
             if not truncate and n_1 + n_2 > room:
                 is_estimate = first.is_estimate[place[text]] or second.is_estimate[i]
                 raise _too_long(i, n_1 + n_2 + self._pair.n_special, max_tokens, is_estimate)
-            kept_1, kept_2 = _pair_lengths(min(n_1, max_first_tokens or n_1), n_2, room, truncation)
+            allowed_1 = n_1 if max_first_tokens is None else min(n_1, max_first_tokens)
+            kept_1, kept_2 = _pair_lengths(allowed_1, n_2, room, truncation)
             if kept_1 > room - 1 and truncation == "only_second" and n_2:
                 raise InputError(
                     f"Input {i}: its first text has {n_1:,} tokens and leaves no room for the second; this model reads "
                     f"at most {max_tokens:,} in all. Shorten it."
                 )
             rows.append([*self._pair.before, *ids_1[:kept_1], *self._pair.between, *ids_2[:kept_2], *self._pair.after])
-            segments.append(self._segments(self._pair, kept_1, kept_2))
+            segments.append(_segments(self._pair, kept_1, kept_2))
             dropped.append(n_1 + n_2 - kept_1 - kept_2)
         return _tokens(rows, dropped, 0, segments)
 
@@ -200,10 +200,11 @@ class Tokenizer:
             single, pair = (frame.with_eos(self.special.eos, present=add_eos) for frame in (single, pair))
         return single, pair
 
-    def _segments(self, frame: TokenFrame, n_first: int, n_second: int) -> NDArray[np.int32]:
-        before, between, after = frame.types
-        first, second = frame.text_types
-        return np.array([*before, *[first] * n_first, *between, *[second] * n_second, *after], np.int32)
+
+def _segments(frame: TokenFrame, n_first: int, n_second: int) -> NDArray[np.int32]:
+    before, between, after = frame.types
+    first, second = frame.text_types
+    return np.array([*before, *[first] * n_first, *between, *[second] * n_second, *after], np.int32)
 
 
 def _special_ids(files: TokenizerFiles) -> SpecialIds:
@@ -233,7 +234,10 @@ def _tokens(
 
 
 def _pair_lengths(n_first: int, n_second: int, room: int, truncation: PairTruncation) -> tuple[int, int]:
-    """Tokens to keep of both texts. Source of longest_first: tokenizers 0.23, `utils/truncation.rs`."""
+    """Tokens to keep of both texts. Source of longest_first: tokenizers 0.23, `utils/truncation.rs`.
+
+    Lengths beyond the room may be estimates: they decide only which of two such texts gets the odd token.
+    """
     if n_first + n_second <= room:
         return n_first, n_second
     if truncation == "only_second":
