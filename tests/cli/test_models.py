@@ -64,6 +64,7 @@ def test_piped_a_line_is_a_model_and_tabs_part_the_columns() -> None:
     assert table[0][0] == "model"
     assert {row[0] for row in table[1:]} == {entry.id for entry in CATALOGUE.entries}
     assert len({len(row) for row in table}) == 1
+    assert all(table[0])
     assert "125 of 125 models" in result.stderr
 
 

@@ -54,7 +54,7 @@ def print_shortlist(found: Shortlist, *, benchmark: str, runs: Runs, why: bool) 
         for left in exclusions:
             console.print(Text.assemble((left.entry.id, "dim"), "  ", "; ".join(left.reasons)))
     else:
-        columns = _columns(benchmark, benchmark, runs, room=_WIDE)
+        columns = [column for column in _columns(benchmark, benchmark, runs, room=_WIDE) if column.heading]
         _print_rows([[column.heading for column in columns]])
         _print_rows([str(column.cell(choice)) for column in columns] for choice in found.choices)
         _print_rows([f"left out: {left.entry.id}", *left.reasons] for left in exclusions)
