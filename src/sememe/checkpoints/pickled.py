@@ -43,7 +43,8 @@ def _rebuild_tensor(
 ) -> Parameter:
     values, stored = storage
     needed = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
-    if math.prod(size) and (needed > len(values) or offset < 0 or any(step < 0 for step in stride)):
+    # Also more values than its storage has, by strides of 0: a few bytes could ask for all memory.
+    if math.prod(size) and (max(needed, math.prod(size)) > len(values) or min(offset, *stride, *size, 0) < 0):
         raise pickle.UnpicklingError("a tensor reaches past its storage")
     strides = tuple(step * values.itemsize for step in stride)
     view = np.lib.stride_tricks.as_strided(values[offset:], size, strides, writeable=False)
@@ -86,8 +87,12 @@ def read_pickled(path: Path) -> dict[str, Parameter]:
             if len(roots) != 1:
                 raise CheckpointError(f"{path} is not a torch file: expected one data.pkl, found {len(roots)}.")
             state = _Reader(archive, roots[0]).load()
-    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, EOFError, TypeError, IndexError) as exc:
-        raise CheckpointError(f"{path} is not read: {exc}. Convert it to safetensors where you trust it.") from exc
-    if not isinstance(state, dict) or not all(isinstance(value, Parameter) for value in state.values()):
+    except CheckpointError:
+        raise
+    except Exception as exc:  # damaged bytes drive the unpickler into errors of any kind
+        raise CheckpointError(f"{path} is not read: {exc!r}. Convert it to safetensors where you trust it.") from exc
+    if not isinstance(state, dict) or not all(
+        isinstance(n, str) and isinstance(p, Parameter) for n, p in state.items()
+    ):
         raise CheckpointError(f"{path} holds something besides tensors by name; expected a state dict.")
     return dict(state)

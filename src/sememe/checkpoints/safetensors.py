@@ -69,13 +69,24 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
             raise CheckpointError(f"{path}: {size} bytes cannot hold a header of {length} bytes. {_REMEDY}")
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
             header.pop("__metadata__", None)
             for entry in header.values():
                 begin, end = entry["data_offsets"]
-                valid = 0 <= begin <= end and isinstance(entry["dtype"], str)
-                if not valid or any(not isinstance(n, int) or n < 0 for n in entry["shape"]):
-                    raise ValueError("an entry's offsets or shape")
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+                numbers = [begin, end, *entry["shape"]]
+                if (
+                    begin > end
+                    or not isinstance(entry["dtype"], str)
+                    or any(type(n) is not int or n < 0 for n in numbers)
+                ):
+                    raise ValueError("an entry's dtype, shape or offsets")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise CheckpointError(f"{path}: the header is not valid ({exc}). {_REMEDY}") from exc
     return header, 8 + length
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError("a name stands in it twice")
+    return entries
