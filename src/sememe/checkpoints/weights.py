@@ -65,7 +65,8 @@ def arrange(
 ) -> dict[str, Parameter]:
     """The tensors that `shapes` asks for, under our names.
 
-    Raises CheckpointError for a tensor that is missing, of another shape, not of numbers, not finite, or left over.
+    A tied tensor may be stored under both of its names, with the same values. Raises CheckpointError for one that is
+    missing, of another shape, not of numbers, not finite, stored twice with different values, or left over.
     """
     renames = [(re.compile(pattern), ours) for pattern, ours in family.RENAMES]
     ignored = [re.compile(pattern) for pattern in family.IGNORED]
@@ -75,8 +76,8 @@ def arrange(
         bare = _without_prefix(name, family.PREFIXES)
         ours = next((match.expand(to) for pattern, to in renames if (match := pattern.fullmatch(bare))), None)
         if ours in shapes:
-            if ours in found:
-                raise CheckpointError(f"{where}: two tensors are {ours}; the second is {name}.")
+            if ours in found and not _same(found[ours], parameter):
+                raise CheckpointError(f"{where}: two tensors are {ours}, and they differ; the second is {name}.")
             found[ours] = parameter
         elif not any(pattern.fullmatch(bare) for pattern in ignored):
             left_over.append(name)
@@ -87,6 +88,10 @@ def arrange(
     for name, shape in shapes.items():
         check_tensor(name, found[name], shape, where)
     return found
+
+
+def _same(one: Parameter, other: Parameter) -> bool:
+    return one.dtype == other.dtype and np.array_equal(one.values, other.values)
 
 
 def _without_prefix(name: str, prefixes: tuple[str, ...]) -> str:

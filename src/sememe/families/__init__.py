@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import UnsupportedCheckpoint
-from sememe.families import bert, modernbert, mpnet, nomic_bert, qwen3, t5
+from sememe.families import bert, gte, jina_bert, jina_code, modernbert, mpnet, nomic_bert, qwen3, t5
 from sememe.ops import BatchView, Ops, Weights
 
 
@@ -26,7 +26,7 @@ class Family(Protocol):
     def MODEL_TYPES(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
     def Config(self) -> Any:  # noqa: N802
-        """A class with `read(raw)`; its instances have hidden_size, vocab_size and max_tokens besides what forward needs."""
+        """A class with `read(raw)`; its instances have hidden_size, vocab_size and max_tokens beside what forward needs."""
 
     @property
     def PREFIXES(self) -> tuple[str, ...]: ...  # noqa: N802
@@ -44,7 +44,7 @@ class Family(Protocol):
 
 
 # The first that claims a config.json computes it: variants that share a model_type stand before the plain one.
-FAMILIES: tuple[Family, ...] = (bert, mpnet, modernbert, t5, nomic_bert, qwen3)
+FAMILIES: tuple[Family, ...] = (jina_code, jina_bert, bert, mpnet, modernbert, t5, nomic_bert, gte, qwen3)
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sememe.families.reading import read_activation, refuse_unless, refuse_unknown_keys
+from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
 from sememe.ops import Activation, Array, BatchView, Ops, Weights
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
@@ -25,9 +25,9 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
 _COUNTED_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 
 _KNOWN_KEYS = frozenset(
-    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings type_vocab_size "
-    "layer_norm_eps hidden_act position_embedding_type pad_token_id dim n_layers n_heads hidden_dim activation "
-    "is_decoder add_cross_attention".split()
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+    "type_vocab_size layer_norm_eps hidden_act position_embedding_type pad_token_id dim n_layers n_heads hidden_dim "
+    "activation is_decoder add_cross_attention".split()
 )
 # Dropout, initialisation, heads and settings of training or generation: of no consequence for hidden states.
 _NO_CONSEQUENCE = frozenset(
@@ -119,13 +119,32 @@ RENAMES = (
     (r"transformer\.layer\.(\d+)\.ffn\.lin1\.(weight|bias)", r"layer.\1.mlp.up.\2"),
     (r"transformer\.layer\.(\d+)\.ffn\.lin2\.(weight|bias)", r"layer.\1.mlp.down.\2"),
     (r"transformer\.layer\.(\d+)\.output_layer_norm\.(weight|bias)", r"layer.\1.mlp.norm.\2"),
+    # Heads: BERT's, DistilBERT's and RoBERTa's classifiers, then their masked language models. A decoder's bias may be
+    # stored under both of its names.
     (r"pooler\.dense\.(weight|bias)", r"pooler.\1"),
+    (r"classifier\.(weight|bias)", r"classifier.\1"),
+    (r"pre_classifier\.(weight|bias)", r"classifier_dense.\1"),
+    (r"classifier\.dense\.(weight|bias)", r"classifier_dense.\1"),
+    (r"classifier\.out_proj\.(weight|bias)", r"classifier.\1"),
+    (r"cls\.predictions\.transform\.dense\.(weight|bias)", r"mlm.dense.\1"),
+    (r"cls\.predictions\.transform\.LayerNorm\.(?:weight|gamma)", "mlm.norm.weight"),
+    (r"cls\.predictions\.transform\.LayerNorm\.(?:bias|beta)", "mlm.norm.bias"),
+    (r"cls\.predictions\.decoder\.(weight|bias)", r"mlm.decoder.\1"),
+    (r"cls\.predictions\.bias", "mlm.decoder.bias"),
+    (r"vocab_transform\.(weight|bias)", r"mlm.dense.\1"),
+    (r"vocab_layer_norm\.(weight|bias)", r"mlm.norm.\1"),
+    (r"vocab_projector\.(weight|bias)", r"mlm.decoder.\1"),
+    (r"lm_head\.dense\.(weight|bias)", r"mlm.dense.\1"),
+    (r"lm_head\.layer_norm\.(weight|bias)", r"mlm.norm.\1"),
+    (r"lm_head\.decoder\.(weight|bias)", r"mlm.decoder.\1"),
+    (r"lm_head\.bias", "mlm.decoder.bias"),
 )
-# Heads of other tasks and integer buffers; `pooler` stays out unless a head asks for it.
+# Heads, unless one asks for its tensors, and integer buffers.
 IGNORED = (
     r"embeddings\.position_ids",
     r"embeddings\.token_type_ids",
     r"pooler\..*",
+    r"(pre_)?classifier\..*",
     r"cls\..*",
     r"lm_head\..*",
     r"vocab_(transform|layer_norm|projector)\..*",

@@ -82,8 +82,15 @@ RENAMES = (
     (r"encoder\.layer\.(\d+)\.output\.dense\.(weight|bias)", r"layer.\1.mlp.down.\2"),
     (r"encoder\.layer\.(\d+)\.output\.LayerNorm\.(weight|bias)", r"layer.\1.mlp.norm.\2"),
     (r"pooler\.dense\.(weight|bias)", r"pooler.\1"),
+    (r"classifier\.dense\.(weight|bias)", r"classifier_dense.\1"),
+    (r"classifier\.out_proj\.(weight|bias)", r"classifier.\1"),
+    (r"lm_head\.dense\.(weight|bias)", r"mlm.dense.\1"),
+    (r"lm_head\.layer_norm\.(weight|bias)", r"mlm.norm.\1"),
+    (r"lm_head\.decoder\.(weight|bias)", r"mlm.decoder.\1"),
+    (r"lm_head\.bias", "mlm.decoder.bias"),
 )
-IGNORED = (r"embeddings\.position_ids", r"pooler\..*", r"lm_head\..*")
+# Heads, unless one asks for its tensors, and an integer buffer.
+IGNORED = (r"embeddings\.position_ids", r"pooler\..*", r"classifier\..*", r"lm_head\..*")
 STACKED = (("attention.qkv", ("attention.query", "attention.key", "attention.value")),)
 
 
