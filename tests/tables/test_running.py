@@ -359,6 +359,18 @@ def test_options_that_the_model_refuses_leave_nothing_behind(source: Path, out: 
     assert folder_names(out.parent) == ["in.txt"]
 
 
+def test_ids_that_should_be_kept_must_be_there(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"in.txt has no column of ids that could be kept \(such as id, _id"):
+        embed(source, tmp_path / "out.parquet", read=ReadOptions(keep="id"))
+    embed(source, tmp_path / "out.npz")  # which keeps ids where there are any
+    assert "ids" not in np.load(tmp_path / "out.npz")
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "a"}')
+    (tmp_path / "b.jsonl").write_text('{"_id": 2, "text": "b"}')
+    job = EmbedJob((str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")), tmp_path / "two.npz")
+    with pytest.raises(InputError, match=r"ids in different columns \(.*a.jsonl: id, .*b.jsonl: _id\)"):
+        PreparedJob(job)
+
+
 class BrokenEmbedder(FakeEmbedder):
     """Goes wrong at its third call."""
 

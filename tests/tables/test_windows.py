@@ -89,8 +89,15 @@ def test_long_texts_count_as_far_as_they_are_read() -> None:
     cut = list(cut_windows(chunks(texts, [256]), SCHEMA, done=[], max_tokens=100, window_rows=4096))
     assert max(len(window.texts) for window in cut) == 873
     # All of a text is held, so a window of very long ones is short, and a single one is never refused.
-    huge = ["z" * 9_000_000] * 3
-    assert [len(w.texts) for w in windows(huge, [1])] == [1, 1, 1]
+    huge = ["z" * 17_000_000] * 2 + ["z" * 34_000_000] * 2
+    assert [len(w.texts) for w in windows(huge, [1])] == [1, 1, 1, 1]
+
+
+def test_columns_that_go_along_count_for_what_is_held() -> None:
+    carried = pa.table({"image": [b"x" * 1_000_000] * 50})
+    rows = Rows(["text"] * 50, None, carried, 1.0)
+    cut = list(cut_windows(iter([rows, rows]), carried.schema, done=[], max_tokens=9, window_rows=100))
+    assert [len(window.texts) for window in cut] == [33, 33, 33, 1]
 
 
 def test_the_number_of_rows_is_estimated_from_the_fraction_read() -> None:

@@ -22,6 +22,7 @@ from sememe.tables.table import (
 )
 
 _CHUNK_ROWS = 256
+_CHUNK_BYTES = 1 << 24
 # Parquet columns are read through a buffer of this size: a row group need not fit into memory.
 _BUFFER_BYTES = 1 << 20
 _ARROW_FILE_MARK = b"ARROW1"
@@ -98,9 +99,12 @@ class ColumnFile:
 def _parquet_batches(path: str, columns: list[str]) -> Iterator[tuple[pa.RecordBatch, float]]:
     n_read = 0
     with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-        for batch in file.iter_batches(_CHUNK_ROWS, columns=columns, use_threads=False):
+        facts = file.metadata
+        n_bytes = sum(facts.row_group(index).total_byte_size for index in range(facts.num_row_groups))
+        chunk_rows = min(max(_CHUNK_BYTES * facts.num_rows // max(n_bytes, 1), 1), _CHUNK_ROWS)
+        for batch in file.iter_batches(chunk_rows, columns=columns, use_threads=False):
             n_read += len(batch)
-            yield batch, n_read / file.metadata.num_rows
+            yield batch, n_read / facts.num_rows
 
 
 def _arrow_batches(path: str, columns: list[str]) -> Iterator[tuple[pa.RecordBatch, float]]:

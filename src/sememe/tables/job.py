@@ -14,7 +14,7 @@ from sememe.tables.json_writing import refuse_bytes
 from sememe.tables.lines import is_stream
 from sememe.tables.options import EmbedJob, Keep, ReadOptions
 from sememe.tables.reading import carried_schema, open_tables, read_rows
-from sememe.tables.table import Table
+from sememe.tables.table import ID_NAMES, Table
 from sememe.tables.vector_columns import VectorColumns
 from sememe.tables.windows import ReadAhead, Window, cut_windows
 from sememe.tables.workfolder import Shard
@@ -57,7 +57,7 @@ class JobReport:
     dtype: str
     dimension: int | None
     n_columns: int | None
-    outputs: list[str]
+    outputs: Sequence[str]
 
 
 class PreparedJob:
@@ -73,7 +73,7 @@ class PreparedJob:
         self.job = replace(job, out=out, embed=embed, read=replace(job.read, keep=keep, taken=taken))
         self.tables = open_tables(job.inputs, self.job.read)
         self.carried = carried_schema(self.tables)
-        self.id_column = _id_column(self.tables)
+        self.id_column = _id_column(self.tables, job.read)
         if self.format == "jsonl":
             refuse_bytes(self.carried)
 
@@ -99,10 +99,15 @@ def _keep(read: ReadOptions, format: OutputFormat) -> Keep:
     return read.keep
 
 
-def _id_column(tables: Sequence[Table]) -> str | None:
-    """The one column with row ids. Raises InputError if inputs have theirs in different columns."""
+def _id_column(tables: Sequence[Table], asked: ReadOptions) -> str | None:
+    """The one column with row ids. Raises InputError if inputs have theirs in different columns, or none to be kept."""
     found = {table.id_column: table.name for table in tables if table.carried is not None}
     if len(found) > 1:
         columns = ", ".join(f"{name}: {column or 'none'}" for column, name in found.items())
         raise InputError(f"The inputs have their ids in different columns ({columns}). Name one with --id-column.")
+    if asked.keep == "id" and None in found:
+        raise InputError(
+            f"{found[None]} has no column of ids that could be kept (such as {', '.join(ID_NAMES[:3])}). Name one with "
+            "--id-column, or pass --keep-columns none."
+        )
     return next(iter(found), None)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sememe.errors import InputError
 from sememe.tables.arrow_files import ColumnFile
 from sememe.tables.json_lines import JsonLines
-from sememe.tables.lines import STDIN, input_name
+from sememe.tables.lines import STDIN, input_name, is_stream
 from sememe.tables.options import InputFormat, ReadOptions
 from sememe.tables.row_files import DelimitedLines, TextLines
 from sememe.tables.table import Rows, Table
@@ -82,7 +82,7 @@ def _open_table(path: str, options: ReadOptions) -> Table:
     if path != STDIN:
         _refuse_unreadable(path)
     format = options.format or _format(path)
-    if format in _COLUMNAR and (path == STDIN or path.endswith(".gz")):
+    if format in _COLUMNAR and (is_stream(path) or path.endswith(".gz")):
         raise InputError(f"{input_name(path)}: {format} is read from an unpacked file only. Save it as a file first.")
     match format:
         case "text":

@@ -27,7 +27,7 @@ from sememe.records import Embeddings, TextEmbedder
 from sememe.tables.contents import Contents, Space
 from sememe.tables.destination import refuse_existing, sidecar, writing_in_words
 from sememe.tables.job import JobReport, PreparedJob, Progress
-from sememe.tables.vector_columns import with_vectors
+from sememe.tables.vector_columns import first_broken_row, with_vectors
 from sememe.tables.windows import InputChangedError, Window
 from sememe.tables.workfolder import Shard, WorkFolder, write_json
 from sememe.tables.writing import write_output
@@ -214,12 +214,10 @@ class _Run:
         answers = (embeddings.dense, embeddings.sparse, embeddings.multi_vector)
         if any(answer is not None and len(answer) != n_texts for answer in answers):
             raise SememeError(f"{self._space.model} gave another number of vectors than the {n_texts} texts it got.")
-        dense = embeddings.dense
-        if dense is not None and (broken := ~np.isfinite(dense).all(axis=1)).any():
-            row = window.start + int(broken.argmax()) + 1
+        if (row := first_broken_row(embeddings)) is not None:
             raise SememeError(
-                f"Row {row:,}: {self._space.model} gave a vector with values that are not numbers (NaN or infinite). "
-                "Nothing of its window was written. Try --precision float32."
+                f"Row {window.start + row + 1:,}: {self._space.model} gave a vector with values that are not numbers "
+                "(NaN or infinite). Nothing of its window was written. Try --precision float32."
             )
 
     def _contents(self, n_rows: int) -> Contents:

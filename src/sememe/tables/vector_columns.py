@@ -69,6 +69,20 @@ def with_vectors(
     return pa.Table.from_arrays([*carried.columns, *(columns[name] for name in added)], schema=schema)
 
 
+def first_broken_row(embeddings: Embeddings) -> int | None:
+    """The first row with a value that is NaN or infinite, whatever the output; None if all are numbers."""
+    rows: list[int] = []
+    if embeddings.dense is not None:
+        rows += np.flatnonzero(~np.isfinite(embeddings.dense).all(axis=1))[:1].tolist()
+    if (sparse := embeddings.sparse) is not None:
+        broken = np.flatnonzero(~np.isfinite(sparse.values))[:1]
+        rows += (np.searchsorted(sparse.indptr, broken, side="right") - 1).tolist()
+    if (multi := embeddings.multi_vector) is not None:
+        broken = np.flatnonzero(~np.isfinite(multi.vectors).all(axis=1))[:1]
+        rows += (np.searchsorted(multi.offsets, broken, side="right") - 1).tolist()
+    return min(rows, default=None)
+
+
 def dense_array(column: pa.ChunkedArray) -> NDArray[np.generic]:
     """(N, D) of a column of fixed-size lists, in the column's type."""
     width = column.type.list_size

@@ -24,12 +24,14 @@ _FIRST_ROWS = 64
 # What is computed counts, in characters: a text counts with what the model can read of it. About 128,000 tokens.
 _WINDOW_READ_CHARACTERS = 512 * 1024
 _CHARACTERS_PER_TOKEN = 6
-# What is held in memory counts too: whole texts.
-_WINDOW_HELD_CHARACTERS = 16 * 1024 * 1024
+# What is held in memory counts too: whole texts, and the columns that go along (by the mean of their chunk).
+_WINDOW_HELD_BYTES = 32 * 1024 * 1024
 # Windows that are read while the embedder works.
 _READ_AHEAD = 2
 
 _Item = TypeVar("_Item")
+_Limit = Callable[[int, str, int], bool]
+"""Whether a row still belongs to a window, by the rows taken before it, its text, and the bytes that go along."""
 
 
 class InputChangedError(InputError):
@@ -77,21 +79,21 @@ def cut_windows(
         yield window
 
 
-def _row_limit(n_rows: int) -> Callable[[int, str], bool]:
-    return lambda n_taken, text: n_taken < n_rows
+def _row_limit(n_rows: int) -> _Limit:
+    return lambda n_taken, text, carried_bytes: n_taken < n_rows
 
 
-def _window_limit(n_rows: int, read_of_a_text: int) -> Callable[[int, str], bool]:
-    """Whether one more text still belongs to the window. The first always does."""
+def _window_limit(n_rows: int, read_of_a_text: int) -> _Limit:
+    """Whether one more row still belongs to the window. The first always does."""
     n_read = n_held = 0
 
-    def admits(n_taken: int, text: str) -> bool:
+    def admits(n_taken: int, text: str, carried_bytes: int) -> bool:
         nonlocal n_read, n_held
         n_read += min(len(text), read_of_a_text)
-        n_held += len(text)
+        n_held += len(text) + carried_bytes
         if n_taken == 0:
             return True
-        return n_taken < n_rows and n_read <= _WINDOW_READ_CHARACTERS and n_held <= _WINDOW_HELD_CHARACTERS
+        return n_taken < n_rows and n_read <= _WINDOW_READ_CHARACTERS and n_held <= _WINDOW_HELD_BYTES
 
     return admits
 
@@ -107,14 +109,14 @@ class _Feed:
         self._hash = blake2b(digest_size=16)
         self.n_taken = 0
 
-    def take(self, admits: Callable[[int, str], bool]) -> Window:
-        """Rows as long as `admits(number taken, text)`; fewer, or none, at the end."""
+    def take(self, admits: _Limit) -> Window:
+        """Rows as long as they are admitted; fewer, or none, at the end."""
         start = self.n_taken
         texts: list[str] = []
         pieces: list[pa.Table] = []
         while (chunk := self._current()) is not None:
-            first = self._at
-            while self._at < len(chunk.texts) and admits(len(texts), chunk.texts[self._at]):
+            first, carried_bytes = self._at, chunk.carried.nbytes // len(chunk.texts)
+            while self._at < len(chunk.texts) and admits(len(texts), chunk.texts[self._at], carried_bytes):
                 texts.append(chunk.texts[self._at])
                 self._add_to_hash(chunk, self._at)
                 self._at += 1

@@ -162,7 +162,11 @@ class WorkFolder:
             raise SememeError(
                 f"Another process (number {owner}) is writing {self.out}. Wait for it, or choose another output."
             ) from exc
-        if not lock.exists() or lock.stat().st_ino != os.fstat(handle).st_ino:
+        try:
+            still_there = lock.stat().st_ino == os.fstat(handle).st_ino
+        except FileNotFoundError:
+            still_there = False
+        if not still_there:
             os.close(handle)
             return None
         os.ftruncate(handle, 0)
