@@ -243,6 +243,15 @@ def test_pairs_longer_than_a_window_equal_the_librarys(tokenizer: Tokenizer, tmp
         assert [tokens.ids.tolist() for tokens in tokenizer.encode_pairs(pairs, max_tokens=max_tokens)] == expected
 
 
+def test_what_is_no_pair_is_refused_with_the_pairs_number(tokenizer: Tokenizer) -> None:
+    for wrong in (("a",), ("a", "b", "c"), "ab", ("a", None), (["a"], "b")):
+        with pytest.raises(InputError, match=r"^Input 1 is not a pair of texts"):
+            tokenizer.encode_pairs([("a", "b"), wrong], max_tokens=9)  # type: ignore[list-item]
+    for wrong in (("\ud83d", "b"), ("a", "\ud83d")):
+        with pytest.raises(InputError, match=r"^Input 2 is not valid Unicode"):
+            tokenizer.encode_pairs([("a", "b"), ("a", "c"), wrong], max_tokens=9)
+
+
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 
@@ -380,8 +389,8 @@ def _damaged_merges(folder: Path) -> None:
         (_no_frame, r"the vocabulary lacks \[CLS\], \[SEP\], which stands around every input"),
         (_wrong_added_id, r"the added token '\[Q\]' should have id 99, but beside this vocabulary it gets 23"),
         (_damaged_json, r"tokenizer\.json cannot be read as a tokenizer: .*Fetch it again"),
-        (_damaged_config, r"tokenizer_config\.json is not JSON"),
-        (_list_config, r"tokenizer_config\.json holds a list; expected an object"),
+        (_damaged_config, r"tokenizer_config\.json is not valid JSON"),
+        (_list_config, r"tokenizer_config\.json holds list; expected dict"),
         (_damaged_merges, r"vocab\.json with merges\.txt cannot be read"),
     ],
 )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -130,19 +129,18 @@ class Tokenizer:
         first, whose text is cut before to `max_first_tokens` (FlagEmbedding: three quarters of the limit).
         """
         room = self._room(self._pair, max_tokens, n_texts=2)
-        firsts = list(dict.fromkeys(first for first, _ in pairs))  # one query stands beside many documents
-        place = {text: i for i, text in enumerate(firsts)}
-        first, second = self._read(firsts, room + 1), self._read([text for _, text in pairs], room + 1)
+        firsts, seconds = _split_pairs(pairs)
+        unique = {text: place for place, text in enumerate(dict.fromkeys(firsts))}  # one query, many documents
+        first, second = self._read(list(unique), room + 1), self._read(seconds, room + 1)
         rows, dropped, segments = [], [], []
-        for i, (text, _) in enumerate(pairs):
-            ids_1, ids_2 = first.ids[place[text]], second.ids[i]
-            n_1, n_2 = first.n_total[place[text]], second.n_total[i]
+        for i, place in enumerate(unique[text] for text in firsts):
+            ids_1, ids_2, n_1, n_2 = first.ids[place], second.ids[i], first.n_total[place], second.n_total[i]
             if not truncate and n_1 + n_2 > room:
-                is_estimate = first.is_estimate[place[text]] or second.is_estimate[i]
+                is_estimate = first.is_estimate[place] or second.is_estimate[i]
                 raise _too_long(i, n_1 + n_2 + self._pair.n_special, max_tokens, is_estimate)
             allowed_1 = n_1 if max_first_tokens is None else min(n_1, max_first_tokens)
             kept_1, kept_2 = _pair_lengths(allowed_1, n_2, room, truncation)
-            if kept_1 > room - 1 and truncation == "only_second" and n_2:
+            if truncation == "only_second" and n_2 and not kept_2:
                 raise InputError(
                     f"Input {i}: its first text has {n_1:,} tokens and leaves no room for the second; this model reads "
                     f"at most {max_tokens:,} in all. Shorten it."
@@ -170,7 +168,9 @@ class Tokenizer:
         except TypeError as exc:  # what the library raises for a lone surrogate
             _refuse_surrogates(texts, prompt)
             raise InputError(f"The tokenizer cannot read these inputs: {exc}.") from exc
-        except Exception as exc:  # the library raises plain Exception, for example without an unknown token
+        except Exception as exc:
+            if type(exc) is not Exception:  # the library raises a plain one, for example without an unknown token
+                raise
             raise CheckpointError(f"The tokenizer's files contradict each other: {exc}.") from exc
         if any(windows.is_estimate):
             _refuse_surrogates(texts, prompt)  # beyond the part that was read, so that max_tokens decides nothing
@@ -220,17 +220,14 @@ def _special_ids(files: TokenizerFiles) -> SpecialIds:
 def _tokens(
     rows: list[list[int]], dropped: list[int], n_prompt: int = 0, segments: list[NDArray[np.int32]] | None = None
 ) -> list[Tokens]:
-    """One array for all ids, each input a part of it: an array made for each input took as long as tokenizing."""
-    lengths = [len(row) for row in rows]
-    flat = np.fromiter(chain.from_iterable(rows), np.int32, sum(lengths))
-    zeros = np.zeros(max(lengths, default=0), np.int32)
-    flat.flags.writeable = zeros.flags.writeable = False
-    tokens, start = [], 0
-    for i, length in enumerate(lengths):
-        ids, start = flat[start : start + length], start + length
-        types = segments[i] if segments else zeros[:length]
-        tokens.append(Tokens(ids, types, min(n_prompt, length), dropped[i]))
-    return tokens
+    zeros = np.zeros(max(map(len, rows), default=0), np.int32)
+    zeros.flags.writeable = False  # the inputs share it
+    return [
+        Tokens(
+            np.array(row, np.int32), segments[i] if segments else zeros[: len(row)], min(n_prompt, len(row)), dropped[i]
+        )
+        for i, row in enumerate(rows)
+    ]
 
 
 def _pair_lengths(n_first: int, n_second: int, room: int, truncation: PairTruncation) -> tuple[int, int]:
@@ -261,6 +258,16 @@ def _too_long(index: int, n_tokens: int, max_tokens: int, is_estimate: bool) -> 
         f"Input {index} has {'about ' if is_estimate else ''}{n_tokens:,} tokens; this model reads at most "
         f"{max_tokens:,}. Shorten it, chunk it, or pass truncate=True."
     )
+
+
+def _split_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The first and the second texts. Raises InputError with the pair's number for what is no pair of texts."""
+    for i, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise InputError(f"Input {i} is not a pair of texts.")
+    firsts = [first for first, _ in pairs]
+    _refuse_surrogates(firsts, "")  # here, while each still stands at its pair's number
+    return firsts, [second for _, second in pairs]
 
 
 def _refuse_non_texts(texts: Sequence[str]) -> None:

@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, normalizers
 
+from sememe.checkpoints.json_files import read_json
 from sememe.checkpoints.tokenizer_assembly import ANGLE, CLASS_OF_MODEL_TYPE, KINDS, SQUARE, WORD_PIECE, assemble
 from sememe.errors import CheckpointError, UnsupportedCheckpoint
 
@@ -52,7 +52,7 @@ def read_tokenizer_files(folder: Path, *, lower_case: bool = False) -> Tokenizer
 
     lower_case: lower every text first, whatever the tokenizer's own files say.
     """
-    config = _read_json(folder / "tokenizer_config.json")
+    config = read_json(folder / "tokenizer_config.json")
     class_name = _class_name(folder, config)
     if config.get("truncation_side", "right") != "right":
         raise UnsupportedCheckpoint("tokenizer_config.json", "truncation_side", got="left", expected="right")
@@ -93,7 +93,7 @@ def _class_name(folder: Path, config: Mapping[str, Any]) -> str | None:
     stated = config.get("tokenizer_class")
     if isinstance(stated, str) and stated not in ("PreTrainedTokenizerFast", "TokenizersBackend"):
         return stated.removesuffix("Fast")
-    return CLASS_OF_MODEL_TYPE.get(_read_json(folder / "config.json").get("model_type", ""))
+    return CLASS_OF_MODEL_TYPE.get(read_json(folder / "config.json").get("model_type", ""))
 
 
 def _flag(config: Mapping[str, Any], key: str, class_name: str | None) -> bool | None:
@@ -112,7 +112,7 @@ def _special_tokens(
     """Special tokens by role, and the further ones. What no file names has the default of the class."""
     raw = dict(config)
     if "added_tokens_decoder" not in config:  # where it is there, transformers does not read the older file
-        raw |= _read_json(folder / "special_tokens_map.json")
+        raw |= read_json(folder / "special_tokens_map.json")
     named = dict(KINDS[class_name].specials) if class_name in KINDS else {}
     for role in _ROLES:
         if (content := _content(raw.get(f"{role}_token"))) is not None:
@@ -137,7 +137,7 @@ def _spelled(library: tokenizers.Tokenizer) -> dict[str, str]:
 def _added_tokens(folder: Path, config: Mapping[str, Any], named: Mapping[str, str]) -> dict[int, AddedToken]:
     """By id, the tokens that the checkpoint added to its vocabulary file."""
     added = {}
-    for text, token_id in _read_json(folder / "added_tokens.json").items():
+    for text, token_id in read_json(folder / "added_tokens.json").items():
         is_special = text in named.values()
         added[token_id] = AddedToken(text, normalized=not is_special, special=is_special)
     for token_id, raw in config.get("added_tokens_decoder", {}).items():
@@ -167,16 +167,3 @@ def _lower_first(library: tokenizers.Tokenizer) -> None:
         steps = [present] if present is not None else []
     if not any(isinstance(step, normalizers.Lowercase) for step in steps):
         library.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no such file. Raises CheckpointError."""
-    if not path.is_file():
-        return {}
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except ValueError as exc:
-        raise CheckpointError(f"{path} is not JSON: {exc}. Fetch it again.") from exc
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds a {type(raw).__name__}; expected an object. Fetch it again.")
-    return cast(dict[str, Any], raw)
