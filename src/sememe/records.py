@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,14 +96,20 @@ class EmbedOptions:
     role: `query` or `document` chooses the checkpoint's prompt for that role, if it has one; None applies the
     checkpoint's default prompt, if it names one. prompt_name chooses by name, prompt gives the text itself;
     a prompt given as "" means none. Only one of the three may be given.
+    instruction: what a query is for, filled into the prompt of models that take one. examples: (query, response) pairs
+    put before it, for models that learn in context. task: the adapter and its prompt, for models that have several.
     dimensions: keep the first so many values (Matryoshka), then normalise again where the vectors were normalised.
     normalize: None does what the checkpoint's own modules do. dtype: of the vectors, see `engine.quantize`.
     truncate: False makes an input over `max_tokens` an InputError. max_tokens: at most the model's own limit.
+    outputs: the kinds wanted, from one pass.
     """
 
     role: Role | None = None
     prompt_name: str | None = None
     prompt: str | None = None
+    instruction: str | None = None
+    examples: tuple[tuple[str, str], ...] = ()
+    task: str | None = None
     dimensions: int | None = None
     normalize: bool | None = None
     dtype: OutputDtype = "float32"
@@ -127,6 +133,17 @@ class SparseEmbeddings:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def weights(self, i: int) -> dict[int, float]:
+        """Input i's weights by token id."""
+        span = slice(self.indptr[i], self.indptr[i + 1])
+        return dict(zip(self.indices[span].tolist(), self.values[span].tolist(), strict=True))
+
+    def to_scipy(self) -> Any:
+        """The (N, V) matrix as `scipy.sparse.csr_array`; needs scipy."""
+        from scipy.sparse import csr_array
+
+        return csr_array((self.values, self.indices, self.indptr), shape=(len(self), self.n_columns))
+
 
 @dataclass(frozen=True)
 class MultiVectorEmbeddings:
@@ -140,6 +157,10 @@ class MultiVectorEmbeddings:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> NDArray[np.float32]:
+        """Input i's vectors: (n, D)."""
+        return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
 
 @dataclass(frozen=True)

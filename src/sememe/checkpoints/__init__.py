@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.catalogue import CatalogueEntry
 from sememe.checkpoints import heads
-from sememe.checkpoints.recipe import Projection, Recipe, RecipeChanges, read_recipe
+from sememe.checkpoints.inputs import tokenize
+from sememe.checkpoints.json_files import read_json
+from sememe.checkpoints.modules import CheckpointFiles, read_limits, read_recipe
+from sememe.checkpoints.pickled import read_pickled
+from sememe.checkpoints.recipe import Projection, Recipe, RecipeChanges
+from sememe.checkpoints.static import is_static, read_static
+from sememe.checkpoints.token_heads import SparseVector, TokenVectors, TokenWeights, VocabularyWeights, per_input
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.checkpoints.weights import arrange, check_tensor, read_tensors, stack
 from sememe.errors import CheckpointError
 from sememe.families import Family, find_family
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
+from sememe.records import Batch, EmbedOptions, Output, Role, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +53,14 @@ class Checkpoint:
 
     @property
     def dimension(self) -> int:
-        """D: the width of a dense embedding before any cut."""
-        widths = [step.n_out for step in self.recipe.steps if isinstance(step, Projection)]
-        return widths[-1] if widths else self.config.hidden_size * len(self.recipe.pooling.modes)
+        """D: the width of a dense embedding before any cut; of a token's vector, or V, where there is none."""
+        recipe = self.recipe
+        if recipe.pooling is None and recipe.multi_vector is not None:
+            return recipe.multi_vector.n_out
+        if recipe.pooling is None:
+            return int(self.config.vocab_size)
+        widths = [step.n_out for step in recipe.steps if isinstance(step, Projection)]
+        return widths[-1] if widths else self.config.hidden_size * len(recipe.pooling.modes)
 
     @property
     def max_tokens(self) -> int:
@@ -53,29 +68,89 @@ class Checkpoint:
         limit: int = self.config.max_tokens
         return limit if self.recipe.max_tokens is None else min(limit, self.recipe.max_tokens)
 
-    def dense(self, ops: Ops[Array], weights: Weights[Array], batch: BatchView[Array]) -> dict[str, Array]:
-        """What a program for dense embeddings computes: (B, D), not yet normalised."""
+    def adapted(self, adapter: str | None) -> Mapping[str, Parameter]:
+        """The parameters with a task's adapter worked in; None leaves them bare."""
+        if adapter is None:
+            return self.parameters
+        raise NotImplementedError
+
+    def head(self, output: Output) -> TokenWeights | VocabularyWeights | TokenVectors:
+        """The head of an output besides the dense one."""
+        head = self.recipe.sparse if output == "sparse" else self.recipe.multi_vector
+        assert head is not None
+        return head
+
+    def tokenize(self, texts: Sequence[str], options: EmbedOptions) -> list[Tokens]:
+        """Texts as the model will see them, prompt and special tokens included."""
+        return tokenize(self.tokenizer, self.recipe, texts, options, options.max_tokens or self.max_tokens)
+
+    def positions(self, token_ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """(n,): the position of each token of one sequence, by the family's rule."""
+        return self.family.positions(self.config, token_ids)
+
+    def compute(
+        self, ops: Ops[Array], weights: Weights[Array], batch: BatchView[Array], outputs: Sequence[Output]
+    ) -> dict[str, Array]:
+        """What a program for these outputs computes: `dense` (B, D) not yet normalised, and each head's own."""
         hidden = self.family.forward(ops, weights, self.config, batch)
-        return {"dense": heads.dense(ops, weights, self.recipe, hidden, batch)}
+        computed: dict[str, Array] = {}
+        for output in outputs:
+            if output == "dense":
+                computed[output] = heads.dense(ops, weights, self.recipe, hidden, batch)
+            else:
+                computed[output] = self.head(output).compute(ops, weights, hidden, batch)
+        return computed
+
+    def collect_sparse(self, output: NDArray[np.float32], batch: Batch, tokens: Sequence[Tokens]) -> list[SparseVector]:
+        """One sparse vector an input, from the head's output: (T, 1) or (B, V)."""
+        head = self.recipe.sparse
+        assert head is not None
+        rows = list(output) if isinstance(head, VocabularyWeights) else per_input(output, batch.cu_seqlens)
+        return [head.collect(row, t) for row, t in zip(rows, tokens, strict=True)]
+
+    def collect_vectors(
+        self, output: NDArray[np.float32], batch: Batch, tokens: Sequence[Tokens], role: Role | None
+    ) -> list[NDArray[np.float32]]:
+        """One list of vectors (n, D) an input, from the head's output (T, D)."""
+        head = self.recipe.multi_vector
+        assert head is not None
+        rows = per_input(output, batch.cu_seqlens)
+        return [head.collect(row, t, role) for row, t in zip(rows, tokens, strict=True)]
+
+    def score(self, ops: Ops[Array], weights: Weights[Array], batch: BatchView[Array]) -> dict[str, Array]:
+        """What a program for pairs computes: `score`, (B, labels) of a classifier, (B, 2) of yes and no."""
+        assert self.recipe.pair is not None
+        hidden = self.family.forward(ops, weights, self.config, batch)
+        return {"score": self.recipe.pair.compute(ops, weights, hidden, batch)}
 
 
 def load_checkpoint(
-    folder: Path, *, identity: str, changes: RecipeChanges | None = None, allow_pickle: bool = False
+    folder: Path,
+    *,
+    identity: str,
+    entry: CatalogueEntry | None = None,
+    changes: RecipeChanges | None = None,
+    allow_pickle: bool = False,
 ) -> Checkpoint:
-    """Read a checkpoint's folder. Raises CheckpointError, UnsupportedCheckpoint, InputError (for the changes)."""
+    """Read a checkpoint's folder. Raises CheckpointError, UnsupportedCheckpoint, InputError (for the changes).
+
+    entry: what the catalogue knows of it, for what its own files do not say.
+    """
     started = time.perf_counter()
-    raw = _read_config(folder)
-    family = find_family(raw)
-    try:
-        config = family.Config.read(raw)
-    except KeyError as exc:
-        raise CheckpointError(f"{folder / 'config.json'} lacks {exc}, which {raw['model_type']} models need.") from exc
-    recipe = read_recipe(folder, hidden_size=config.hidden_size, changes=changes or RecipeChanges())
-    parameters = stack(
-        arrange(read_tensors(folder, allow_pickle=allow_pickle), family, family.tensors(config), folder), family
-    )
-    parameters |= _head_tensors(folder, recipe, allow_pickle=allow_pickle)
-    tokenizer = Tokenizer.read(folder, lower_case=recipe.lower_case)
+    changes = changes or RecipeChanges()
+    if is_static(folder):
+        family, config, recipe, tokenizer, parameters = read_static(folder, changes, entry)
+    else:
+        raw = _read_config(folder)
+        family = find_family(raw)
+        config = _family_config(folder, family, raw, entry)
+        stored = read_tensors(folder, allow_pickle=allow_pickle)
+        limits = read_limits(folder)
+        append_eos = True if entry is not None and entry.recipe.append_eos else None
+        tokenizer = Tokenizer.read(folder, lower_case=limits.get("lower_case", False), append_eos=append_eos)
+        files = CheckpointFiles(folder, raw, config, frozenset(stored), tokenizer, entry)
+        recipe = read_recipe(files, changes)
+        parameters = stack(_arranged(stored, family, config, recipe, folder, allow_pickle=allow_pickle), family)
     size_mb = sum(parameter.values.nbytes for parameter in parameters.values()) / 1e6
     seconds = time.perf_counter() - started
     logger.info("loaded %s: %d tensors, %.1f MB, %.2f s", folder, len(parameters), size_mb, seconds)
@@ -83,27 +158,55 @@ def load_checkpoint(
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
+    if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} has no config.json; expected a checkpoint in Hugging Face layout.")
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except ValueError as exc:
-        raise CheckpointError(f"{path} is not valid JSON ({exc}).") from exc
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds {type(raw).__name__}; expected an object.")
+    raw: dict[str, Any] = read_json(folder / "config.json")
     return raw
 
 
-def _head_tensors(folder: Path, recipe: Recipe, *, allow_pickle: bool) -> dict[str, Parameter]:
-    """The tensors of the modules after pooling, each in its own folder."""
-    shapes = heads.dense_tensors(recipe)
+def _family_config(folder: Path, family: Family, raw: Mapping[str, Any], entry: CatalogueEntry | None) -> Any:
+    """The family's reading of config.json; the catalogue may know better whether attention is causal."""
+    if entry is not None and entry.recipe.is_causal is not None:
+        raw = {**raw, "is_causal": entry.recipe.is_causal}
+    try:
+        return family.Config.read(raw)
+    except KeyError as exc:
+        raise CheckpointError(f"{folder / 'config.json'} lacks {exc}, which {raw['model_type']} models need.") from exc
+
+
+def _arranged(
+    stored: Mapping[str, Parameter], family: Family, config: Any, recipe: Recipe, folder: Path, *, allow_pickle: bool
+) -> dict[str, Parameter]:
+    """Every tensor that the family and the heads need, from the main file and the modules' own."""
+    wanted = family.tensors(config) | heads.dense_tensors(recipe)
+    for head in (recipe.sparse, recipe.multi_vector, recipe.pair):
+        wanted |= head.tensors() if head is not None else {}
+    beside = {name: shape for name, shape in wanted.items() if _file_of(folder, name) is not None}
+    main = {name: shape for name, shape in wanted.items() if name not in beside}
+    return arrange(stored, family, main, folder) | _from_modules(folder, beside, allow_pickle=allow_pickle)
+
+
+def _file_of(folder: Path, name: str) -> Path | None:
+    """The module's own file or folder that holds a tensor, None for those of the main weight file."""
+    module = name.split(".", 1)[0]
+    places = (folder / f"{module}.pt", folder / module)
+    return next((place for place in places if place.exists()), None)
+
+
+def _from_modules(folder: Path, wanted: Mapping[str, tuple[int, ...]], *, allow_pickle: bool) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
-    for path in sorted({name.rsplit(".", 2)[0] for name in shapes}):
-        stored = read_tensors(folder / path, allow_pickle=allow_pickle)
-        found |= {f"{path}.{name}": parameter for name, parameter in stored.items()}
-    if set(found) != set(shapes):
-        raise CheckpointError(f"{folder}: the modules after pooling have {sorted(found)}; expected {sorted(shapes)}.")
-    for name, shape in shapes.items():
+    for module, place in _places(folder, wanted):
+        stored = read_pickled(place) if place.is_file() else read_tensors(place, allow_pickle=allow_pickle)
+        found |= {f"{module}.{name}": parameter for name, parameter in stored.items()}
+    if set(found) != set(wanted):
+        raise CheckpointError(f"{folder}: the modules' files have {sorted(found)}; expected {sorted(wanted)}.")
+    for name, shape in wanted.items():
         check_tensor(name, found[name], shape, folder)
     return found
+
+
+def _places(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Path]]:
+    for module in sorted({name.split(".", 1)[0] for name in wanted}):
+        place = _file_of(folder, module)
+        assert place is not None
+        yield module, place

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sememe.checkpoints.recipe import Pooling, PoolingMode, Projection, Recipe
-from sememe.ops import Array, BatchView, Module, Ops, Weights
+from sememe.ops import Array, BatchView, Ops, Weights
 
 # Fixed in sentence-transformers' LayerNorm module (torch's default).
 _VECTOR_NORM_EPS = 1e-5
@@ -16,23 +14,23 @@ def dense_tensors(recipe: Recipe) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for step in recipe.steps:
         if isinstance(step, Projection):
-            shapes[f"{step.path}.linear.weight"] = (step.n_out, step.n_in)
+            shapes[f"{step.module}.weight"] = (step.n_out, step.n_in)
             if step.has_bias:
-                shapes[f"{step.path}.linear.bias"] = (step.n_out,)
+                shapes[f"{step.module}.bias"] = (step.n_out,)
         else:
-            shapes |= {f"{step.path}.norm.weight": (step.width,), f"{step.path}.norm.bias": (step.width,)}
+            shapes |= {f"{step.module}.weight": (step.width,), f"{step.module}.bias": (step.width,)}
     return shapes
 
 
 def dense(ops: Ops[Array], weights: Weights[Array], recipe: Recipe, hidden: Array, batch: BatchView[Array]) -> Array:
     """(T, H) to (B, D): pooled and projected, not yet normalised."""
+    assert recipe.pooling is not None
     x = pool(ops, recipe.pooling, hidden, batch)
     for step in recipe.steps:
         if isinstance(step, Projection):
-            x = ops.activation(ops.linear(x, weights[f"{step.path}.linear"]), step.activation)
+            x = ops.activation(ops.linear(x, weights[step.module]), step.activation)
         else:
-            norm: Module[Any] = weights[f"{step.path}.norm"]
-            x = ops.layer_norm(x, norm, _VECTOR_NORM_EPS)
+            x = ops.layer_norm(x, weights[step.module], _VECTOR_NORM_EPS)
     return x
 
 

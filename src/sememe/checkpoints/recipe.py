@@ -1,42 +1,24 @@
-"""How a checkpoint wants to be used: read once from its module files into a `Recipe`.
-
-Layout: sentence-transformers' `modules.json` and what it names, in the spelling before version 6 and the one since.
-A module type that we do not compute is an error; nothing is guessed.
-"""
+"""How a checkpoint wants to be used: a `Recipe`, read once (`modules.py`), and what a caller may say over it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal
 
-from sememe.errors import CheckpointError, InputError, UnsupportedCheckpoint
+from sememe.checkpoints.pair_heads import PairHead
+from sememe.checkpoints.token_heads import TokenVectors, TokenWeights, VocabularyWeights
+from sememe.errors import InputError
 from sememe.ops import Activation
-from sememe.records import Role, SimilarityName
+from sememe.records import Output, Role, SimilarityName
 
 PoolingMode = Literal["cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
-# Booleans of the old spelling, in the order in which sentence-transformers concatenates them.
-_OLD_MODES: dict[str, PoolingMode] = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
+# Prompts of each role, in the order in which sentence-transformers looks for them; jina v3's names come last.
+_ROLE_NAMES: dict[Role, tuple[str, ...]] = {
+    "query": ("query", "retrieval.query"),
+    "document": ("document", "passage", "corpus", "retrieval.passage"),
 }
-_DENSE_ACTIVATIONS: dict[str, Activation] = {
-    "Identity": "identity",
-    "Tanh": "tanh",
-    "ReLU": "relu",
-    "GELU": "gelu",
-    "Sigmoid": "sigmoid",
-    "SiLU": "silu",
-}
-# Prompts of documents, in the order in which sentence-transformers' encode_document looks for them.
-_DOCUMENT_NAMES = ("document", "passage", "corpus")
 
 
 @dataclass(frozen=True)
@@ -49,9 +31,9 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear layer after pooling. path: its folder, whose name its tensors carry."""
+    """A linear layer after pooling. module: the name of its tensors; `2_Dense.linear` lies in that folder's file."""
 
-    path: str
+    module: str
     n_in: int
     n_out: int
     has_bias: bool
@@ -60,9 +42,9 @@ class Projection:
 
 @dataclass(frozen=True)
 class VectorNorm:
-    """A layer norm after pooling."""
+    """A layer norm after pooling. module: the name of its tensors."""
 
-    path: str
+    module: str
     width: int
 
 
@@ -70,38 +52,74 @@ class VectorNorm:
 class Recipe:
     """How a checkpoint wants to be used.
 
-    steps: what follows pooling, in order. normalize: whether the vectors leave with length 1. max_tokens: special
-    tokens and prompt included; None where no file says. prompts: by name. similarity: what the vectors were trained for.
+    pooling: None where it gives no dense embeddings. steps: what follows pooling, in order. normalize: whether the
+    vectors leave with length 1. norm_before_cut: a LayerNorm without weights goes before a Matryoshka cut.
+    sparse, multi_vector, pair: the other outputs' heads. max_tokens: special tokens and prompt included; None where
+    no file says. add_special_tokens, dropped_ids: static models take none, and leave the unknown token out.
+    prompts: by name. templates: texts to fill, by name (`query`, `example`). task: what {task} is unless
+    the caller says. adapters: names of the weights that go with a task. trained_widths: None where nobody says that
+    cutting was trained for; else the widths. minimum_width: any width from here up was.
     """
 
-    pooling: Pooling
+    pooling: Pooling | None = None
     steps: tuple[Projection | VectorNorm, ...] = ()
     normalize: bool = False
+    norm_before_cut: bool = False
+    sparse: TokenWeights | VocabularyWeights | None = None
+    multi_vector: TokenVectors | None = None
+    pair: PairHead | None = None
     max_tokens: int | None = None
     lower_case: bool = False
+    add_special_tokens: bool = True
+    dropped_ids: tuple[int, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    templates: Mapping[str, str] = field(default_factory=dict)
+    task: str | None = None
+    adapters: tuple[str, ...] = ()
     similarity: SimilarityName = "cosine"
     truncate_dim: int | None = None
+    trained_widths: tuple[int, ...] | None = None
+    minimum_width: int | None = None
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The kinds of embeddings that the checkpoint gives."""
+        there = {"dense": self.pooling, "sparse": self.sparse, "multi_vector": self.multi_vector}
+        return tuple(name for name in ("dense", "sparse", "multi_vector") if there[name] is not None)
 
     def role_prompt(self, role: Role) -> str:
         """The prompt of a role, "" where the checkpoint has none for it."""
-        names = ("query",) if role == "query" else _DOCUMENT_NAMES
-        return next((self.prompts[name] for name in names if name in self.prompts), "")
+        return next((self.prompts[name] for name in _ROLE_NAMES[role] if name in self.prompts), "")
+
+    def role_adapter(self, role: Role) -> str | None:
+        """The adapter of a role, None where the checkpoint has none for it."""
+        return next((name for name in _ROLE_NAMES[role] if name in self.adapters), None)
 
     def named_prompt(self, name: str) -> str:
         """The prompt of that name. Raises InputError with the names there are."""
         if name not in self.prompts:
             known = ", ".join(map(repr, self.prompts)) or "none"
-            raise InputError(f"Prompt name {name!r} is not one of this model's; it has {known}. Give prompt= as text instead.")
+            raise InputError(
+                f"Prompt name {name!r} is not one of this model's; it has {known}. Give prompt= as text instead."
+            )
         return self.prompts[name]
+
+    def was_trained_for(self, dimensions: int) -> bool:
+        """Whether vectors of this width were trained for, as far as anybody says."""
+        if self.minimum_width is not None and dimensions >= self.minimum_width:
+            return True
+        return dimensions in (self.trained_widths or ())
 
 
 @dataclass(frozen=True)
 class RecipeChanges:
-    """What the caller says about a checkpoint, over what its files say; None leaves a field as it is."""
+    """What the caller says about a checkpoint, over what its files say; None leaves a field as it is.
 
-    pooling: PoolingMode | None = None
+    pooling: "pooler" is the first token through the model's own tanh layer (LEALLA).
+    """
+
+    pooling: PoolingMode | Literal["pooler"] | None = None
     normalize: bool | None = None
     max_tokens: int | None = None
     prompts: Mapping[str, str] | None = None
@@ -110,141 +128,20 @@ class RecipeChanges:
     truncate_dim: int | None = None
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """The recipe with these changes. Raises InputError for one that contradicts the checkpoint."""
-        changed = {
-            name: value
-            for name in ("normalize", "max_tokens", "prompts", "default_prompt_name", "similarity", "truncate_dim")
-            if (value := getattr(self, name)) is not None
-        }
-        if self.pooling is not None:
-            changed["pooling"] = Pooling((self.pooling,), recipe.pooling.include_prompt)
-        recipe = replace(recipe, **changed)
-        if recipe.default_prompt_name is not None:
-            recipe.named_prompt(recipe.default_prompt_name)
+        """The recipe with these changes, but for pooling, which the reader needs before. Raises InputError."""
+        if self.normalize is not None:
+            recipe = replace(recipe, normalize=self.normalize)
+        if self.max_tokens is not None:
+            if self.max_tokens < 1:
+                raise InputError(f"max_seq_length is {self.max_tokens}; expected 1 or more.")
+            recipe = replace(recipe, max_tokens=self.max_tokens)
+        if self.prompts is not None:
+            recipe = replace(recipe, prompts=dict(self.prompts))
+        if self.default_prompt_name is not None:
+            recipe.named_prompt(self.default_prompt_name)
+            recipe = replace(recipe, default_prompt_name=self.default_prompt_name)
+        if self.similarity is not None:
+            recipe = replace(recipe, similarity=self.similarity)
+        if self.truncate_dim is not None:
+            recipe = replace(recipe, truncate_dim=self.truncate_dim)
         return recipe
-
-
-def read_recipe(folder: Path, *, hidden_size: int, changes: RecipeChanges) -> Recipe:
-    """Read the module files of a checkpoint. Raises CheckpointError, UnsupportedCheckpoint.
-
-    A folder without `modules.json` says nothing about pooling: then `changes` must.
-    """
-    settings = _read_json(folder / "config_sentence_transformers.json")
-    if not (folder / "modules.json").is_file():
-        if changes.pooling is None:
-            raise CheckpointError(
-                f"{folder} has no modules.json, so nothing says how its hidden states become one vector. "
-                f"Say it: pooling= one of {', '.join(get_args(PoolingMode))} (--pooling), as the model's authors describe it."
-            )
-        recipe = Recipe(Pooling((changes.pooling,)), **_read_limits(folder), **_settings(settings))
-    else:
-        recipe = _read_modules(folder, hidden_size, settings)
-    return changes.apply(recipe)
-
-
-def _read_modules(folder: Path, hidden_size: int, settings: dict[str, Any]) -> Recipe:
-    pooling: Pooling | None = None
-    steps: list[Projection | VectorNorm] = []
-    normalize = False
-    limits: dict[str, Any] = {}
-    width = hidden_size
-    modules = sorted(_read_json(folder / "modules.json", kind=list), key=lambda module: module["idx"])
-    for module in modules:
-        kind, path = module["type"].rsplit(".", 1)[-1], module["path"]
-        if normalize:
-            raise UnsupportedCheckpoint("modules.json", "order", got=f"{kind} after Normalize", expected="Normalize last")
-        if kind == "Transformer":
-            limits = _read_limits(folder / path)
-        elif kind == "Pooling":
-            pooling, width = _read_pooling(folder / path / "config.json", hidden_size)
-        elif kind == "Dense":
-            steps.append(_read_projection(folder / path / "config.json", path, width))
-            width = steps[-1].n_out
-        elif kind == "LayerNorm":
-            steps.append(VectorNorm(path, width))
-        elif kind == "Normalize":
-            normalize = True
-        else:
-            known = "Transformer, Pooling, Dense, LayerNorm, Normalize"
-            raise UnsupportedCheckpoint("modules.json", "type", got=module["type"], expected=known)
-    if pooling is None:
-        raise CheckpointError(f"{folder / 'modules.json'} names no Pooling module.")
-    return Recipe(pooling, tuple(steps), normalize, **limits, **_settings(settings))
-
-
-def _read_limits(folder: Path) -> dict[str, Any]:
-    """max_tokens and lower_case from `sentence_bert_config.json` or one of its older names."""
-    names = ["sentence_bert_config.json"]
-    names += [f"sentence_{kind}_config.json" for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")]
-    for name in names:
-        if (folder / name).is_file():
-            raw = _read_json(folder / name)
-            limit = raw.get("max_seq_length") or _tokenizer_limit(folder)
-            return {"max_tokens": limit, "lower_case": bool(raw.get("do_lower_case", False))}
-    return {"max_tokens": _tokenizer_limit(folder)}
-
-
-def _tokenizer_limit(folder: Path) -> int | None:
-    """`model_max_length` of the tokenizer, which where unknown is a number of thirty digits."""
-    limit = _read_json(folder / "tokenizer_config.json").get("model_max_length")
-    return int(limit) if limit is not None and limit < 10**9 else None
-
-
-def _read_pooling(path: Path, hidden_size: int) -> tuple[Pooling, int]:
-    raw = _read_json(path, required=True)
-    if "pooling_mode" in raw and raw["pooling_mode"] is not None:
-        names = raw["pooling_mode"] if isinstance(raw["pooling_mode"], list) else raw["pooling_mode"].split("+")
-        modes = tuple(names)
-    else:
-        unknown = [key for key, on in raw.items() if key.startswith("pooling_mode_") and on and key not in _OLD_MODES]
-        if unknown:
-            raise UnsupportedCheckpoint(str(path), "pooling", got=unknown[0], expected=", ".join(_OLD_MODES))
-        # No mode switched on means the mean, as sentence-transformers reads it.
-        modes = tuple(mode for key, mode in _OLD_MODES.items() if raw.get(key)) or ("mean",)
-    if not set(modes) <= set(get_args(PoolingMode)):
-        raise UnsupportedCheckpoint(str(path), "pooling_mode", got=modes, expected=", ".join(get_args(PoolingMode)))
-    width = raw.get("word_embedding_dimension", raw.get("embedding_dimension", hidden_size))
-    if width != hidden_size:
-        raise CheckpointError(f"{path}: pooling expects width {width}, but the model's hidden states have {hidden_size}.")
-    return Pooling(cast("tuple[PoolingMode, ...]", modes), raw.get("include_prompt", True)), width * len(modes)
-
-
-def _read_projection(path: Path, name: str, width: int) -> Projection:
-    raw = _read_json(path, required=True)
-    if raw["in_features"] != width:
-        raise CheckpointError(f"{path}: in_features is {raw['in_features']}, but {width} values come in.")
-    activation = raw.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
-    if activation not in _DENSE_ACTIVATIONS:
-        raise UnsupportedCheckpoint(
-            str(path), "activation_function", got=raw["activation_function"], expected=", ".join(_DENSE_ACTIVATIONS)
-        )
-    return Projection(name, width, raw["out_features"], raw.get("bias", True), _DENSE_ACTIVATIONS[activation])
-
-
-def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the recipe from `config_sentence_transformers.json`."""
-    similarity = raw.get("similarity_fn_name") or "cosine"
-    if similarity not in get_args(SimilarityName):
-        expected = ", ".join(get_args(SimilarityName))
-        raise UnsupportedCheckpoint("config_sentence_transformers.json", "similarity_fn_name", got=similarity, expected=expected)
-    return {
-        # An empty prompt is what sentence-transformers writes for "none" since version 5.
-        "prompts": dict(raw.get("prompts") or {}),
-        "default_prompt_name": raw.get("default_prompt_name"),
-        "similarity": similarity,
-        "truncate_dim": raw.get("truncate_dim"),
-    }
-
-
-def _read_json(path: Path, *, required: bool = False, kind: type = dict) -> Any:
-    if not path.is_file():
-        if required:
-            raise CheckpointError(f"{path} is missing; modules.json names it.")
-        return kind()
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except ValueError as exc:
-        raise CheckpointError(f"{path} is not valid JSON ({exc}).") from exc
-    if not isinstance(raw, kind):
-        raise CheckpointError(f"{path} holds {type(raw).__name__}; expected {kind.__name__}.")
-    return raw

@@ -167,9 +167,6 @@ class TokenVectors:
         return vectors
 
 
-Head = TokenWeights | VocabularyWeights | TokenVectors
-
-
 def per_input(output: NDArray[Any], cu_seqlens: NDArray[np.int32]) -> list[NDArray[Any]]:
     """(T, D) cut into each sequence's rows."""
     return np.split(output, cu_seqlens[1:-1])

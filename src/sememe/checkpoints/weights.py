@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +46,14 @@ def read_tensors(folder: Path, *, allow_pickle: bool = False) -> dict[str, Param
 
 def _read_shards(folder: Path, index: Path) -> dict[str, Parameter]:
     try:
-        places: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+        places: dict[str, str] = dict(json.loads(index.read_text("utf-8"))["weight_map"])
+        shards = sorted(set(places.values()))
+        if not all(isinstance(name, str) for name in shards):
+            raise TypeError("a shard's name is no text")
     except (ValueError, KeyError, TypeError) as exc:
         raise CheckpointError(f"{index} has no readable weight_map ({exc!r}).") from exc
     tensors: dict[str, Parameter] = {}
-    for name in sorted(set(places.values())):
+    for name in shards:
         shard = folder / name
         if shard.parent != folder or not shard.is_file():
             raise CheckpointError(f"{index} names the shard {name}, which is not in {folder}.")
@@ -103,7 +106,8 @@ def _without_prefix(name: str, prefixes: tuple[str, ...]) -> str:
 
 def _names(where: Path, verb: str, names: list[str], meaning: str) -> str:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{where} {verb} {len(names)} tensor{'s' * (len(names) > 1)} {'that we need' if verb == 'lacks' else 'left over'}: {shown}. {meaning}"
+    kind = "that we need" if verb == "lacks" else "left over"
+    return f"{where} {verb} {len(names)} tensor{'s' * (len(names) > 1)} {kind}: {shown}. {meaning}"
 
 
 def check_tensor(name: str, parameter: Parameter, shape: tuple[int, ...], where: Path) -> None:
@@ -138,6 +142,12 @@ def stack(tensors: dict[str, Parameter], family: Family) -> dict[str, Parameter]
             for kind in ("weight", "bias"):
                 if f"{prefix}{parts[0]}.{kind}" in tensors:
                     pieces = [tensors.pop(f"{prefix}{part}.{kind}") for part in parts]
-                    values = np.concatenate([piece.values for piece in pieces])
-                    tensors[f"{prefix}{target}.{kind}"] = Parameter(values, pieces[0].dtype)
+                    tensors[f"{prefix}{target}.{kind}"] = _one_below_another(pieces)
     return tensors
+
+
+def _one_below_another(pieces: Sequence[Parameter]) -> Parameter:
+    """The rows of all pieces; where the pieces are stored in different types, in float32."""
+    if len({piece.dtype for piece in pieces}) > 1:
+        return Parameter(np.concatenate([piece.float32() for piece in pieces]), "float32")
+    return Parameter(np.concatenate([piece.values for piece in pieces]), pieces[0].dtype)

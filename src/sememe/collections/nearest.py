@@ -12,7 +12,6 @@ from sememe.errors import InputError
 from sememe.records import EmbedOptions, Role, TextEmbedder
 from sememe.similarity import similarity
 
-
 # Texts embedded in one call: enough that near lengths find each other, few enough that progress shows.
 _WINDOW = 512
 

@@ -54,7 +54,9 @@ class EmbeddingCache:
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as exc:
-            raise SememeError(f"The embedding cache {path} cannot be opened ({exc}). Delete the file to begin anew.") from exc
+            raise SememeError(
+                f"The embedding cache {path} cannot be opened ({exc}). Delete the file to begin anew."
+            ) from exc
 
     @staticmethod
     def key(space: str, text: str) -> bytes:

@@ -81,7 +81,7 @@ class Embedder:
         default_prompt_name: str | None = None,
         similarity_fn_name: SimilarityName | None = None,
         truncate_dim: int | None = None,
-        pooling: PoolingMode | None = None,
+        pooling: PoolingMode | Literal["pooler"] | None = None,
         normalize: bool | None = None,
         max_seq_length: int | None = None,
         revision: str | None = None,
@@ -94,8 +94,13 @@ class Embedder:
         token_budget: int | None = None,
         allow_pickle: bool = False,
         progress: bool = False,
+        like: str | None = None,
     ) -> None:
-        """pooling, normalize, prompts: over what the checkpoint's files say. offline = local_files_only: no call leaves."""
+        """pooling, normalize, prompts: over what the checkpoint's files say.
+
+        like: for a folder whose files do not say how it is used, the catalogue's model whose recipe it takes.
+        offline and local_files_only: no call leaves this machine.
+        """
         changes = RecipeChanges(
             pooling=pooling,
             normalize=normalize,
@@ -111,6 +116,7 @@ class Embedder:
             self._name,
             LoadOptions(
                 revision=revision,
+                like=like,
                 offline=offline or local_files_only,
                 token=token,
                 progress=progress,
@@ -247,7 +253,9 @@ class Embedder:
         if asked.output_value != "sentence_embedding":
             raise InputError(f"output_value is {asked.output_value!r}; encode gives 'sentence_embedding'.")
         if asked.device not in (None, self.device):
-            raise InputError(f"This model computes on {self.device}; make another Embedder for device {asked.device!r}.")
+            raise InputError(
+                f"This model computes on {self.device}; make another Embedder for device {asked.device!r}."
+            )
         explicit = asked.prompt is not None or asked.prompt_name is not None
         options = EmbedOptions(
             role=None if explicit else role,

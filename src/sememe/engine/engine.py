@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,20 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.checkpoints import Checkpoint
-from sememe.engine.batching import plan_batches, windows
+from sememe.checkpoints.inputs import choose_adapter, choose_prompt
+from sememe.checkpoints.token_heads import SparseVector, VocabularyWeights
 from sememe.engine.cache import CachedEmbedding, EmbeddingCache
-from sememe.engine.finish import check_dimensions, cut, normalize
+from sememe.engine.finish import check_dimensions, cut, layer_norm, normalize
 from sememe.engine.packing import pack
+from sememe.engine.pipeline import Pipeline
 from sememe.engine.quantize import quantize_embeddings, to_steps, value_ranges
 from sememe.errors import CheckpointError, InputError
 from sememe.ops import Precision, Program
-from sememe.records import Embeddings, EmbedOptions, Tokens, Usage
+from sememe.records import (
+    Embeddings,
+    EmbedOptions,
+    MultiVectorEmbeddings,
+    Output,
+    SparseEmbeddings,
+    Tokens,
+    Usage,
+)
 from sememe.samples import calibration_texts
 
-# Characters tokenized in one go while the window before is computed: a few batches' worth.
-_WINDOW_CHARACTERS = 120_000
-# Batches under way at once: one computes while the next is packed and the last unpacked.
-_BATCHES_AHEAD = 2
+logger = logging.getLogger(__name__)
+
+# Tokens of a batch whose every token gives a value for each of some 30,000 words: 60 MB.
+_VOCABULARY_BUDGET = 512
 
 
 @dataclass(frozen=True)
@@ -50,41 +59,50 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class _Computed:
-    """One batch: which inputs, their tokens, and their vectors (B, D) before finishing."""
+    """One batch before finishing: which inputs, their tokens, and what each asked output gives.
+
+    dense: (B, D), None unless asked for. sparse, multi_vector: one value an input, empty unless asked for.
+    """
 
     indices: list[int]
     tokens: list[Tokens]
-    vectors: NDArray[np.float32]
+    dense: NDArray[np.float32] | None = None
+    sparse: list[SparseVector] = field(default_factory=list)
+    multi_vector: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """N inputs: vectors (N, D) before finishing, and counts (N,)."""
+@dataclass
+class _Gathered:
+    """The different inputs of a call before finishing, filled batch by batch; rows as in `_Computed`, counts (2, U)."""
 
-    vectors: NDArray[np.float32]
-    n_tokens: NDArray[np.int32]
-    n_dropped: NDArray[np.int32]
-    n_cached: int
+    dense: NDArray[np.float32]
+    sparse: dict[int, SparseVector]
+    multi_vector: dict[int, NDArray[np.float32]]
+    counts: NDArray[np.int32]  # tokens, dropped
+
+
+Programs = Callable[[tuple[Output, ...], str | None], Program]
+"""The program for some outputs with some adapter, made when first asked for."""
 
 
 class Engine:
-    """One checkpoint's program, and the line around it. May be called from several threads at once."""
+    """One checkpoint's programs, and the line around them. May be called from several threads at once."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        program: Program,
+        programs: Programs,
         *,
         precision: Precision,
         options: EngineOptions,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        """precision: what the program computes in; it is part of the cache's keys."""
+        """precision: what the programs compute in; it is part of the cache's keys."""
         self.checkpoint, self.precision, self.options = checkpoint, precision, options
-        self._program, self._cache = program, cache
-        self._workers = ThreadPoolExecutor(_BATCHES_AHEAD, thread_name_prefix="sememe-compute")
-        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="sememe-tokenize")
+        self._programs, self._cache = programs, cache
+        self._pipeline: Pipeline[_Computed] = Pipeline()
         self._ranges: dict[str, NDArray[np.float32]] = {}
+        self._warned_widths: set[int] = set()
 
     # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -97,106 +115,107 @@ class Engine:
         """
         started = time.perf_counter()
         self._check_options(options)
-        prompt = self.prompt(options)
-        raw = self._vectors(_check_texts(inputs), prompt, options, on_progress)
-        dense = self._finish(raw.vectors, options)
-        usage = Usage(
-            n_inputs=len(inputs),
-            n_tokens=int(raw.n_tokens.sum()),
-            n_dropped_tokens=int(raw.n_dropped.sum()),
-            n_truncated=int((raw.n_dropped > 0).sum()),
-            n_cached=raw.n_cached,
-            seconds=time.perf_counter() - started,
-        )
-        return Embeddings(dense, None, None, raw.n_tokens, raw.n_dropped, usage, self.fingerprint(options))
-
-    def prompt(self, options: EmbedOptions) -> str:
-        """The text put before each input. Raises InputError for an unknown name, or for two ways at once."""
-        recipe = self.checkpoint.recipe
-        if sum(given is not None for given in (options.role, options.prompt_name, options.prompt)) > 1:
-            raise InputError("Give one of role, prompt_name and prompt; more than one was given.")
-        if options.prompt is not None:
-            return options.prompt
-        if options.role is not None:
-            return recipe.role_prompt(options.role)
-        name = options.prompt_name or recipe.default_prompt_name
-        return "" if name is None else recipe.named_prompt(name)
-
-    def tokenize(self, texts: Sequence[str], options: EmbedOptions) -> list[Tokens]:
-        """Texts as the model will see them, prompt included."""
-        tokenizer, prompt = self.checkpoint.tokenizer, self.prompt(options)
-        max_tokens = options.max_tokens or self.checkpoint.max_tokens
-        counted = self.checkpoint.recipe.pooling.include_prompt
-        n_prompt = 0 if counted else tokenizer.prompt_length(prompt, max_tokens=max_tokens)
-        return tokenizer.encode(
-            texts, max_tokens=max_tokens, truncate=options.truncate, prompt=prompt, n_prompt=n_prompt
-        )
-
-    def _vectors(
-        self,
-        texts: Sequence[str],
-        prompt: str,
-        options: EmbedOptions,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> _Raw:
-        """Vectors before finishing: from the cache where it has them, each different text computed once."""
-        row_of: dict[str, int] = {}
+        texts = _check_texts(inputs)
+        row_of: dict[str, int] = {}  # each different text is computed once
         rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, len(texts))
         unique = list(row_of)
-        vectors = np.empty((len(unique), self.checkpoint.dimension), np.float32)
-        counts = np.zeros((2, len(unique)), np.int32)  # tokens, dropped
-        cached = self._read_cache(unique, prompt, options)
+        cached = self._read_cache(unique, options)
+        gathered = self._gather(unique, cached, options, on_progress)
+        n_tokens, n_dropped = gathered.counts[:, rows]
+        usage = Usage(
+            n_inputs=len(texts),
+            n_tokens=int(n_tokens.sum()),
+            n_dropped_tokens=int(n_dropped.sum()),
+            n_truncated=int((n_dropped > 0).sum()),
+            n_cached=sum(int(row) in cached for row in rows) if cached else 0,
+            seconds=time.perf_counter() - started,
+        )
+        return Embeddings(
+            dense=self._finish(gathered.dense[rows], options) if "dense" in options.outputs else None,
+            sparse=self._stacked_sparse(gathered, rows) if "sparse" in options.outputs else None,
+            multi_vector=_stacked_vectors(gathered, rows, self._width()) if "multi_vector" in options.outputs else None,
+            n_tokens=n_tokens,
+            n_dropped=n_dropped,
+            usage=usage,
+            fingerprint=self.fingerprint(options),
+        )
+
+    def program(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+        """The program for some outputs; none is the score of pairs."""
+        return self._programs(outputs, adapter)
+
+    def tokenize(self, texts: Sequence[str], options: EmbedOptions) -> list[Tokens]:
+        """Texts as the model will see them, prompt included. Raises InputError."""
+        return self.checkpoint.tokenize(texts, options)
+
+    def _gather(
+        self,
+        texts: Sequence[str],
+        cached: Mapping[int, CachedEmbedding],
+        options: EmbedOptions,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> _Gathered:
+        """Every text's values before finishing: from the cache where it has them, else computed."""
+        width = self.checkpoint.dimension if "dense" in options.outputs else 0
+        there = _Gathered(np.empty((len(texts), width), np.float32), {}, {}, np.zeros((2, len(texts)), np.int32))
         for row, known in cached.items():
-            vectors[row], counts[:, row] = known.vector, (known.n_tokens, known.n_dropped)
-        missing = [row for row in range(len(unique)) if row not in cached]
-        for batch in self._computed([unique[row] for row in missing], options):
+            there.dense[row], there.counts[:, row] = known.vector, (known.n_tokens, known.n_dropped)
+        missing = [row for row in range(len(texts)) if row not in cached]
+        for batch in self._computed([texts[row] for row in missing], options):
             at = [missing[i] for i in batch.indices]
-            vectors[at] = batch.vectors
-            counts[:, at] = [[len(t) for t in batch.tokens], [t.n_dropped for t in batch.tokens]]
+            there.counts[:, at] = [[len(t) for t in batch.tokens], [t.n_dropped for t in batch.tokens]]
+            if batch.dense is not None:
+                there.dense[at] = batch.dense
+            there.sparse.update(zip(at, batch.sparse, strict=False))
+            there.multi_vector.update(zip(at, batch.multi_vector, strict=False))
             if on_progress is not None:
                 on_progress(len(at))
-        self._write_cache(missing, unique, vectors, counts, prompt, options)
-        n_cached = sum(int(row) in cached for row in rows) if cached else 0
-        return _Raw(vectors[rows], counts[0, rows], counts[1, rows], n_cached)
+        self._write_cache(missing, texts, there, options)
+        return there
 
     def _computed(self, texts: Sequence[str], options: EmbedOptions) -> Iterator[_Computed]:
-        """One batch after another; tokenizing runs ahead of computing, and one batch is packed while one computes."""
-        pieces = list(windows([len(text) for text in texts], _WINDOW_CHARACTERS))
-        tokenize = partial(self.tokenize, options=options)
-        budget = self.options.token_budget
-        if len(pieces) == 1:
-            tokens = tokenize(texts)
-            batches = plan_batches([len(t) for t in tokens], budget)
-            if len(batches) == 1:  # a few texts: no threads in between
-                yield self._run(batches[0], [tokens[i] for i in batches[0]])
-                return
-        running: deque[Future[_Computed]] = deque()
-        try:
-            ahead = [self._tokenizing.submit(tokenize, [texts[i] for i in piece]) for piece in pieces[:1]]
-            for k, piece in enumerate(pieces):
-                tokens = ahead.pop().result()
-                ahead = [self._tokenizing.submit(tokenize, [texts[i] for i in p]) for p in pieces[k + 1 : k + 2]]
-                for batch in plan_batches([len(t) for t in tokens], budget):
-                    indices, chosen = [piece[i] for i in batch], [tokens[i] for i in batch]
-                    running.append(self._workers.submit(self._run, indices, chosen))
-                    if len(running) > _BATCHES_AHEAD:
-                        yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:  # an error or Ctrl-C: what has not begun never does
-            for future in running:
-                future.cancel()
+        """One batch after another, the longest inputs first."""
+        return self._pipeline.run(
+            [len(text) for text in texts],
+            lambda indices: self.tokenize([texts[i] for i in indices], options),
+            partial(self._run, options=options),
+            self._token_budget(options),
+        )
 
-    def _run(self, indices: list[int], tokens: list[Tokens]) -> _Computed:
+    def _run(self, indices: list[int], tokens: list[Tokens], options: EmbedOptions) -> _Computed:
         """One batch: pack, forward, pool."""
-        batch = pack(tokens, partial(self.checkpoint.family.positions, self.checkpoint.config))
-        vectors = self._program(batch)["dense"]
-        if not np.isfinite(vectors).all():
+        head = self.checkpoint.recipe.sparse
+        if isinstance(head, VocabularyWeights) and head.query_weights is not None and options.role == "query":
+            return _Computed(indices, tokens, sparse=[head.query(t) for t in tokens])
+        if any(len(t) == 0 for t in tokens):  # a static model knows none of the input's tokens
+            return self._run_without_empty(indices, tokens, options)
+        batch = pack(tokens, self.checkpoint.positions)
+        program = self.program(options.outputs, choose_adapter(self.checkpoint.recipe, options))
+        raw = program(batch)
+        if not all(np.isfinite(values).all() for values in raw.values()):
             raise CheckpointError(
                 f"The model gave NaN or infinity for a batch of {len(tokens)} inputs; nothing was returned. "
                 "Load it with precision='float32'. If that fails too, the weights are damaged."
             )
-        return _Computed(indices, tokens, vectors)
+        return _Computed(
+            indices,
+            tokens,
+            raw.get("dense"),
+            self.checkpoint.collect_sparse(raw["sparse"], batch, tokens) if "sparse" in raw else [],
+            self.checkpoint.collect_vectors(raw["multi_vector"], batch, tokens, options.role)
+            if "multi_vector" in raw
+            else [],
+        )
+
+    def _run_without_empty(self, indices: list[int], tokens: list[Tokens], options: EmbedOptions) -> _Computed:
+        """A batch in which some inputs have no token at all: those become zero vectors, as the reference gives."""
+        there = [i for i, t in enumerate(tokens) if len(t)]
+        logger.warning("%d inputs have no known token; their vectors are zero", len(tokens) - len(there))
+        dense = np.zeros((len(tokens), self.checkpoint.dimension), np.float32)
+        if there:
+            computed = self._run([indices[i] for i in there], [tokens[i] for i in there], options)
+            dense[there] = computed.dense
+        return _Computed(indices, tokens, dense)
 
     def _finish(self, vectors: NDArray[np.float32], options: EmbedOptions) -> NDArray[Any]:
         finished = self._finish_float(vectors, options)
@@ -205,24 +224,38 @@ class Engine:
         return quantize_embeddings(finished, options.dtype)
 
     def _finish_float(self, vectors: NDArray[np.float32], options: EmbedOptions) -> NDArray[np.float32]:
-        vectors = cut(vectors, self._dimensions(options))
+        dimensions = self._dimensions(options)
+        if self.checkpoint.recipe.norm_before_cut and dimensions is not None and dimensions < vectors.shape[1]:
+            vectors = layer_norm(vectors)
+        vectors = cut(vectors, dimensions)
         return normalize(vectors) if self._normalizes(options) else vectors
+
+    def _stacked_sparse(self, gathered: _Gathered, rows: NDArray[np.int64]) -> SparseEmbeddings:
+        found = [gathered.sparse[int(row)] for row in rows]
+        indptr = np.concatenate([[0], np.cumsum([len(v.ids) for v in found])]).astype(np.int64)
+        indices = np.concatenate([np.empty(0, np.int32), *(v.ids for v in found)])
+        values = np.concatenate([np.empty(0, np.float32), *(v.values for v in found)])
+        return SparseEmbeddings(indptr, indices, values, int(self.checkpoint.config.vocab_size))
 
     # ── what the steps ask ───────────────────────────────────────────────────────────────────────────────────────
 
     def fingerprint(self, options: EmbedOptions) -> str:
         """The name of the vector space: 16 hex digits of what decides it; the computing precision is left out.
 
-        The two roles share a space when each takes its own prompt: that is what the model was trained to compare.
+        The two roles share a space when each takes its own prompt, whatever the instruction in it: that is what the
+        model was trained to compare.
         """
         recipe = self.checkpoint.recipe
-        prompt = self.prompt(options)
+        prompt = choose_prompt(recipe, options)
         role_prompts = [recipe.role_prompt("query"), recipe.role_prompt("document")]
+        by_role = options.role is not None or (prompt.before in role_prompts and not prompt.after)
         space = {
             "weights": self.checkpoint.identity,
-            "pooling": [*recipe.pooling.modes, recipe.pooling.include_prompt],
+            "pooling": str(recipe.pooling),
             "steps": [str(step) for step in recipe.steps],
-            "prompt": role_prompts if prompt in role_prompts else prompt,
+            "prompt": [*role_prompts, recipe.templates.get("query", "")] if by_role else [prompt.before, prompt.after],
+            "adapter": None if options.role is not None else choose_adapter(recipe, options),
+            "outputs": options.outputs,
             "dimensions": self._dimensions(options) or self.checkpoint.dimension,
             "normalized": self._normalizes(options),
             "dtype": options.dtype,
@@ -240,54 +273,84 @@ class Engine:
         limit = self.checkpoint.max_tokens
         if options.max_tokens is not None and not 1 <= options.max_tokens <= limit:
             raise InputError(f"max_tokens is {options.max_tokens}; this model reads 1 to {limit} tokens.")
-        if options.outputs != ("dense",):
-            raise InputError(f"This model gives dense embeddings; {', '.join(options.outputs)} was asked for.")
+        missing = [output for output in options.outputs if output not in self.checkpoint.recipe.outputs]
+        if missing or not options.outputs:
+            gives = ", ".join(self.checkpoint.recipe.outputs) or "scores of pairs (use Reranker)"
+            raise InputError(f"This model gives {gives}; {', '.join(missing) or 'nothing'} was asked for.")
+        dimensions = options.dimensions
+        if dimensions is not None and dimensions < self.checkpoint.dimension:
+            if options.outputs != ("dense",):
+                raise InputError("Only dense vectors can be cut to fewer dimensions.")
+            self._check_trained(dimensions)
+
+    def _check_trained(self, dimensions: int) -> None:
+        """Say, once a width, that nobody says the model was trained to be cut to it."""
+        if self.checkpoint.recipe.was_trained_for(dimensions) or dimensions in self._warned_widths:
+            return
+        self._warned_widths.add(dimensions)
+        widths = self.checkpoint.recipe.trained_widths
+        known = (
+            f"it was trained for {', '.join(map(str, widths))}" if widths else "nobody says it was trained for fewer"
+        )
+        logger.warning("vectors cut to %d of %d values lose quality: %s", dimensions, self.checkpoint.dimension, known)
+
+    def _width(self) -> int:
+        head = self.checkpoint.recipe.multi_vector
+        assert head is not None
+        return head.n_out
+
+    def _token_budget(self, options: EmbedOptions) -> int:
+        """Tokens of a batch: fewer where each gives a value for every word of the vocabulary."""
+        wide = "sparse" in options.outputs and isinstance(self.checkpoint.recipe.sparse, VocabularyWeights)
+        return min(_VOCABULARY_BUDGET, self.options.token_budget) if wide else self.options.token_budget
 
     def _value_ranges(self, options: EmbedOptions) -> NDArray[np.float32]:
         """(2, D) for int8: of the calibration texts, so that every call of one space takes the same steps."""
         plain = replace(options, dtype="float32")
         key = self.fingerprint(plain)
         if key not in self._ranges:
-            raw = self._vectors(calibration_texts(), self.prompt(plain), replace(plain, truncate=True))
-            self._ranges[key] = value_ranges(self._finish_float(raw.vectors, plain))
+            texts = list(dict.fromkeys(calibration_texts()))
+            gathered = self._gather(texts, {}, replace(plain, truncate=True))
+            self._ranges[key] = value_ranges(self._finish_float(gathered.dense, plain))
         return self._ranges[key]
 
     # ── the cache ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _cache_keys(self, texts: Sequence[str], prompt: str, options: EmbedOptions) -> list[bytes]:
+    def _cache_keys(self, texts: Sequence[str], options: EmbedOptions) -> list[bytes]:
         """The keys of these texts, with everything else that decides a vector before finishing."""
         recipe, max_tokens = self.checkpoint.recipe, options.max_tokens or self.checkpoint.max_tokens
-        parts = (self.checkpoint.identity, recipe.pooling, recipe.steps, recipe.lower_case, prompt, max_tokens)
+        prompt, adapter = choose_prompt(recipe, options), choose_adapter(recipe, options)
+        parts = (self.checkpoint.identity, recipe.pooling, recipe.steps, recipe.lower_case, prompt, adapter, max_tokens)
         space = json.dumps([str(part) for part in (*parts, self.precision)])
         return [EmbeddingCache.key(space, text) for text in texts]
 
-    def _read_cache(self, texts: Sequence[str], prompt: str, options: EmbedOptions) -> dict[int, CachedEmbedding]:
+    def _read_cache(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, CachedEmbedding]:
         """What the cache has, by the text's index. A text that was cut counts only where cutting is allowed."""
-        if self._cache is None:
+        if self._cache is None or options.outputs != ("dense",):
             return {}
-        keys = self._cache_keys(texts, prompt, options)
+        keys = self._cache_keys(texts, options)
         known = self._cache.read(keys)
         return {i: known[k] for i, k in enumerate(keys) if k in known and (options.truncate or not known[k].n_dropped)}
 
     def _write_cache(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[str],
-        vectors: NDArray[np.float32],
-        counts: NDArray[np.int32],
-        prompt: str,
-        options: EmbedOptions,
+        self, rows: Sequence[int], texts: Sequence[str], gathered: _Gathered, options: EmbedOptions
     ) -> None:
-        if self._cache is None or not rows:
+        if self._cache is None or not rows or options.outputs != ("dense",):
             return
-        keys = self._cache_keys([texts[row] for row in rows], prompt, options)
-        found = (CachedEmbedding(vectors[row], int(counts[0, row]), int(counts[1, row])) for row in rows)
+        keys = self._cache_keys([texts[row] for row in rows], options)
+        counts = gathered.counts
+        found = (CachedEmbedding(gathered.dense[row], int(counts[0, row]), int(counts[1, row])) for row in rows)
         self._cache.write(list(zip(keys, found, strict=True)))
 
     def close(self) -> None:
         """Let the threads go; the engine cannot be used afterwards."""
-        self._workers.shutdown(cancel_futures=True)
-        self._tokenizing.shutdown(cancel_futures=True)
+        self._pipeline.close()
+
+
+def _stacked_vectors(gathered: _Gathered, rows: NDArray[np.int64], width: int) -> MultiVectorEmbeddings:
+    found = [gathered.multi_vector[int(row)] for row in rows]
+    offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in found])]).astype(np.int64)
+    return MultiVectorEmbeddings(np.concatenate([np.empty((0, width), np.float32), *found]), offsets)
 
 
 def _check_texts(inputs: Sequence[str]) -> Sequence[str]:

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import platform
+import threading
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sememe.catalogue import Catalogue
 from sememe.checkpoints import Checkpoint, load_checkpoint
 from sememe.checkpoints.recipe import RecipeChanges
 from sememe.checkpoints.sources import CheckpointFolder, default_cache_folder, find_checkpoint
+from sememe.checkpoints.token_heads import per_input
 from sememe.engine import selfcheck
 from sememe.engine.cache import EmbeddingCache
 from sememe.engine.engine import Engine, EngineOptions
@@ -27,6 +28,7 @@ from sememe.engine.packing import pack
 from sememe.engine.precision import BackendChoice, PrecisionChoice, Resolved, make_backend, resolve_precision
 from sememe.errors import CheckpointError
 from sememe.ops import Backend, BatchView, Ops, Precision, Program, Weights
+from sememe.records import EmbedOptions, Output
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ _TWIN_LIMIT_BYTES = 4_000_000_000
 class LoadOptions:
     """Where a model comes from and how it runs.
 
+    like: the catalogue's model whose recipe a local folder takes, where its own files do not say.
     device: `auto`, `cpu`, `cuda`, `cuda:N`. cache_folder: for downloads and verdicts; None is the user's cache.
     embedding_cache: a SQLite file for computed vectors; None keeps none. allow_pickle: read pytorch_model.bin where
     there is no safetensors file, by a reader that builds tensors only. progress: bars on standard error while bringing.
@@ -51,6 +54,7 @@ class LoadOptions:
     device: str = "auto"
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
+    like: str | None = None
     changes: RecipeChanges = RecipeChanges()
     engine: EngineOptions = EngineOptions()
     embedding_cache: Path | None = None
@@ -73,67 +77,92 @@ def load_model(name: str, options: LoadOptions) -> LoadedModel:
     """Find, read, compile and check a model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
     backend = make_backend(options.backend, options.device, options.engine.n_threads)
     wanted = resolve_precision(options.precision, backend)
+    catalogue = Catalogue.read()
     found = find_checkpoint(
         name,
         revision=options.revision,
         offline=options.offline,
         cache_folder=options.cache_folder,
+        hub_cache=options.cache_folder,
         token=options.token,
-        catalogue=Catalogue.read(),
+        catalogue=catalogue,
         progress=options.progress,
     )
+    entry = catalogue.entry(options.like) if options.like else catalogue.find(found.name)
     checkpoint = load_checkpoint(
-        found.path, identity=found.identity, changes=options.changes, allow_pickle=options.allow_pickle
+        found.path,
+        identity=found.identity,
+        entry=entry,
+        changes=options.changes,
+        allow_pickle=options.allow_pickle,
     )
     verdicts = (options.cache_folder or default_cache_folder()) / "selfchecks"
-    program, resolved, verdict = _checked_program(checkpoint, backend, wanted, verdicts)
+    programs, resolved, verdict = _checked_programs(checkpoint, backend, wanted, verdicts)
     cache = (
         EmbeddingCache(options.embedding_cache, max_bytes=options.embedding_cache_bytes)
         if options.embedding_cache
         else None
     )
-    engine = Engine(checkpoint, program, precision=resolved.precision, options=options.engine, cache=cache)
+    engine = Engine(checkpoint, programs, precision=resolved.precision, options=options.engine, cache=cache)
     return LoadedModel(engine, found, backend, resolved, verdict)
 
 
-def _compile(checkpoint: Checkpoint, backend: Backend, precision: Precision) -> Program:
-    def build(ops: Ops[Any], weights: Weights[Any], batch: BatchView[Any]) -> dict[str, Any]:
-        return checkpoint.dense(ops, weights, batch)
+class _Programs:
+    """A checkpoint's programs by outputs and adapter, each made when first asked for."""
 
-    return backend.program(build, checkpoint.parameters, precision)
+    def __init__(self, checkpoint: Checkpoint, backend: Backend, precision: Precision) -> None:
+        self._checkpoint, self._backend, self.precision = checkpoint, backend, precision
+        self._lock = threading.Lock()
+        self._made: dict[tuple[tuple[Output, ...], str | None], Program] = {}
+
+    def __call__(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+        with self._lock:
+            if (outputs, adapter) not in self._made:
+                self._made[outputs, adapter] = self._make(outputs, adapter)
+            return self._made[outputs, adapter]
+
+    def _make(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+        checkpoint = self._checkpoint
+
+        def build(ops: Ops[Any], weights: Weights[Any], batch: BatchView[Any]) -> dict[str, Any]:
+            if outputs:
+                return checkpoint.compute(ops, weights, batch, outputs)
+            return checkpoint.score(ops, weights, batch)
+
+        return self._backend.program(build, checkpoint.adapted(adapter), self.precision)
 
 
 # ── the self-check ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _checked_program(
+def _checked_programs(
     checkpoint: Checkpoint, backend: Backend, wanted: Resolved, verdicts: Path
-) -> tuple[Program, Resolved, selfcheck.Verdict]:
-    """A program that passed the self-check: in the wanted precision, or, where that fails, in float32."""
-    program = _compile(checkpoint, backend, wanted.precision)
-    verdict = _verdict(checkpoint, backend, wanted.precision, program, verdicts)
+) -> tuple[_Programs, Resolved, selfcheck.Verdict]:
+    """Programs that passed the self-check: in the wanted precision, or, where that fails, in float32."""
+    programs = _Programs(checkpoint, backend, wanted.precision)
+    verdict = _verdict(checkpoint, backend, programs, verdicts)
     if verdict.passed:
         if wanted.precision != "float32" and verdict.compared:
             logger.info("%s: cosine to float32 %.5f in the mean", wanted.precision, verdict.mean_cosine)
-        return program, wanted, verdict
+        return programs, wanted, verdict
+    damaged = f"{checkpoint.folder} fails the self-check in float32: %s. The weights are damaged."
     if wanted.precision == "float32":
-        raise CheckpointError(f"{checkpoint.folder} fails the self-check in float32: {verdict.reason}. The weights are damaged.")
+        raise CheckpointError(damaged % verdict.reason)
     logger.warning("%s fails the self-check (%s); computing in float32 instead", wanted.precision, verdict.reason)
-    exact = _compile(checkpoint, backend, "float32")
-    verdict = _verdict(checkpoint, backend, "float32", exact, verdicts)
+    exact = _Programs(checkpoint, backend, "float32")
+    verdict = _verdict(checkpoint, backend, exact, verdicts)
     if not verdict.passed:
-        raise CheckpointError(f"{checkpoint.folder} fails the self-check in float32: {verdict.reason}. The weights are damaged.")
+        raise CheckpointError(damaged % verdict.reason)
     return exact, Resolved("float32", f"{wanted.precision} failed the self-check"), verdict
 
 
-def _verdict(
-    checkpoint: Checkpoint, backend: Backend, precision: Precision, program: Program, verdicts: Path
-) -> selfcheck.Verdict:
+def _verdict(checkpoint: Checkpoint, backend: Backend, programs: _Programs, verdicts: Path) -> selfcheck.Verdict:
     """The self-check's result: of an earlier load of just this on this machine, else made now and remembered.
 
     NaN and zero vectors are looked for at every load; only the comparison with float32 is remembered.
     """
-    vectors = _selfcheck_vectors(checkpoint, program)
+    precision = programs.precision
+    vectors = _selfcheck_vectors(checkpoint, programs)
     path = verdicts / f"{_verdict_key(checkpoint, backend, precision)}.json"
     quick = selfcheck.judge(precision, vectors, vectors if precision == "float32" else None)
     if not quick.passed or precision == "float32":
@@ -143,15 +172,22 @@ def _verdict(
     size = sum(parameter.values.nbytes for parameter in checkpoint.parameters.values())
     if size > _TWIN_LIMIT_BYTES:
         return quick
-    exact = _selfcheck_vectors(checkpoint, _compile(checkpoint, backend, "float32"))
+    exact = _selfcheck_vectors(checkpoint, _Programs(checkpoint, backend, "float32"))
     verdict = selfcheck.judge(precision, vectors, exact)
     _write_verdict(path, verdict)
     return verdict
 
 
-def _selfcheck_vectors(checkpoint: Checkpoint, program: Program) -> NDArray[np.float32]:
-    tokens = checkpoint.tokenizer.encode(selfcheck.TEXTS, max_tokens=min(checkpoint.max_tokens, selfcheck.MAX_TOKENS))
-    return program(pack(tokens, partial(checkpoint.family.positions, checkpoint.config)))["dense"]
+def _selfcheck_vectors(checkpoint: Checkpoint, programs: _Programs) -> NDArray[np.float32]:
+    """(N, …) of the first output that the checkpoint has, one row a text that has tokens."""
+    options = EmbedOptions(max_tokens=min(checkpoint.max_tokens, selfcheck.MAX_TOKENS), prompt="")
+    tokens = [t for t in checkpoint.tokenize(selfcheck.TEXTS, options) if len(t)]
+    batch = pack(tokens, checkpoint.positions)
+    outputs = checkpoint.recipe.outputs[:1]
+    raw = programs(outputs, None)(batch)[outputs[0] if outputs else "score"]
+    if len(raw) == batch.n_sequences:
+        return raw
+    return np.stack([rows.mean(0) for rows in per_input(raw, batch.cu_seqlens)])
 
 
 def _verdict_key(checkpoint: Checkpoint, backend: Backend, precision: Precision) -> str:
@@ -191,4 +227,3 @@ def _write_verdict(path: Path, verdict: selfcheck.Verdict) -> None:
         temporary.replace(path)
     except OSError as exc:
         logger.info("the self-check's verdict is not remembered: %s", exc)
-

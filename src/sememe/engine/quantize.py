@@ -51,7 +51,9 @@ def value_ranges(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(embeddings) == 0:
         raise InputError("int8 and uint8 need vectors to take the value ranges from; got none. Pass ranges=.")
     if len(embeddings) < _FEW:
-        logger.warning("value ranges for int8 come from only %d vectors; pass ranges= or calibration vectors", len(embeddings))
+        logger.warning(
+            "value ranges for int8 come from only %d vectors; pass ranges= or calibration vectors", len(embeddings)
+        )
     return np.stack([embeddings.min(0), embeddings.max(0)])
 
 

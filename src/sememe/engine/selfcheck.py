@@ -20,7 +20,7 @@ TEXTS: tuple[str, ...] = (
     "Paris is the capital and most populous city of France.",
     "How do refunds work?",
     "The quick brown fox jumps over the lazy dog, again and again, until the lazy dog had enough of it. " * 12,
-    "def add(a: int, b: int) -> int:\n    return a + b  # 3.14159e-10 <tag attr=\"x\">",
+    'def add(a: int, b: int) -> int:\n    return a + b  # 3.14159e-10 <tag attr="x">',
     "ÜBER naïve café façade – Ærøskøbing Đặng Łódź",
     "Съешь ещё этих мягких французских булок",
     "快速的棕色狐狸跳过懒狗。機械学習は楽しい。한국어 문장입니다.",
@@ -74,7 +74,8 @@ def judge(precision: Precision, vectors: NDArray[np.float32], exact: NDArray[np.
     mean, smallest = float(cosines.mean()), float(cosines.min())
     mean_bound, min_bound = _BOUNDS[precision]
     passed = mean >= mean_bound and smallest >= min_bound
-    loss = f"cosine to float32 {mean:.4f} in the mean and {smallest:.4f} at worst; at least {mean_bound} and {min_bound}"
+    loss = (
+        f"cosine to float32 {mean:.4f} in the mean and {smallest:.4f} at worst; at least {mean_bound} and {min_bound}"
+    )
     reason = "" if passed else loss
     return Verdict(precision, mean, smallest, passed=passed, reason=reason)
-

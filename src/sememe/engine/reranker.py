@@ -1,0 +1,177 @@
+"""`Reranker`: scores of (query, document) pairs, read together. Names are those of sentence-transformers' CrossEncoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.checkpoints.pair_heads import YesNo
+from sememe.engine.engine import EngineOptions
+from sememe.engine.loading import LoadOptions, load_model
+from sememe.engine.packing import pack
+from sememe.engine.pipeline import Pipeline
+from sememe.engine.precision import read_backend, read_precision
+from sememe.errors import CheckpointError, InputError
+from sememe.records import Tokens
+
+ScoreActivation = Literal["sigmoid", "identity", "softmax"]
+
+
+class RankedDocument(TypedDict, total=False):
+    """One result of `rank`: the document's index, its score (higher is more relevant), and its text if asked for."""
+
+    corpus_id: int
+    score: float
+    text: str
+
+
+class Reranker:
+    """A model that reads a query and a document together and gives a score.
+
+    name: as for `Embedder`. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | Path,
+        *,
+        device: str | None = None,
+        backend: str = "auto",
+        precision: str = "auto",
+        max_length: int | None = None,
+        revision: str | None = None,
+        offline: bool = False,
+        local_files_only: bool = False,
+        token: str | None = None,
+        cache_folder: str | Path | None = None,
+        n_threads: int = 0,
+        allow_pickle: bool = False,
+        progress: bool = False,
+        like: str | None = None,
+    ) -> None:
+        """max_length: tokens that a pair may have; None is the model's own limit. like: see `Embedder`."""
+        options = LoadOptions(
+            revision=revision,
+            offline=offline or local_files_only,
+            token=token,
+            progress=progress,
+            cache_folder=None if cache_folder is None else Path(cache_folder),
+            device=device or "auto",
+            backend=read_backend(backend),
+            precision=read_precision(precision),
+            like=like,
+            engine=EngineOptions(n_threads=n_threads),
+            allow_pickle=allow_pickle,
+        )
+        self._loaded = load_model(str(model_name_or_path), options)
+        checkpoint = self._loaded.engine.checkpoint
+        if checkpoint.recipe.pair is None:
+            gives = ", ".join(checkpoint.recipe.outputs)
+            raise InputError(f"{model_name_or_path} gives {gives} embeddings, not scores of pairs. Use Embedder.")
+        self._checkpoint, self._head = checkpoint, checkpoint.recipe.pair
+        self.max_length = min(max_length or checkpoint.max_tokens, checkpoint.max_tokens)
+        self._pipeline: Pipeline[tuple[list[int], NDArray[np.float32]]] = Pipeline()
+
+    @property
+    def n_labels(self) -> int:
+        """Scores of one pair: 1 for a reranker."""
+        return 1 if isinstance(self._head, YesNo) else self._head.n_labels
+
+    @property
+    def default_activation(self) -> ScoreActivation:
+        """What `predict` applies where the call does not say."""
+        return self._head.default_activation
+
+    def predict(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        activation: ScoreActivation | None = None,
+        apply_softmax: bool = False,
+        instruction: str | None = None,
+    ) -> NDArray[np.float32]:
+        """(N,) scores of (query, document) pairs, (N, labels) for a classifier with several. Raises InputError.
+
+        activation: `identity` gives the raw logit (the log-odds of "yes" for Qwen3-Reranker), `sigmoid` a value from
+        0 to 1; None does what the checkpoint says, as CrossEncoder does. instruction: for models that take one.
+        """
+        checked = [_pair(i, pair) for i, pair in enumerate(pairs)]
+        if instruction is not None and not isinstance(self._head, YesNo):
+            raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
+        logits = np.empty((len(checked), self.n_labels), np.float32)
+        work = self._pipeline.run(
+            [len(query) + len(document) for query, document in checked],
+            lambda indices: self._tokenize([checked[i] for i in indices], instruction),
+            self._compute,
+            self._loaded.engine.options.token_budget,
+        )
+        for indices, values in work:
+            logits[indices] = values
+        scores = _activated(logits, "softmax" if apply_softmax else activation or self.default_activation)
+        return scores[:, 0] if self.n_labels == 1 else scores
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        *,
+        activation: ScoreActivation | None = None,
+        instruction: str | None = None,
+    ) -> list[RankedDocument]:
+        """The documents, best first: `corpus_id`, `score`, and `text` if asked for. Raises InputError."""
+        if self.n_labels != 1:
+            raise InputError(f"This model gives {self.n_labels} labels a pair; only one can be ranked by. Use predict.")
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k is {top_k}; expected 1 or more.")
+        scores = self.predict(
+            [(query, document) for document in documents], activation=activation, instruction=instruction
+        )
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        ranked = [RankedDocument(corpus_id=int(i), score=float(scores[i])) for i in order]
+        if return_documents:
+            for hit in ranked:
+                hit["text"] = documents[hit["corpus_id"]]
+        return ranked
+
+    def close(self) -> None:
+        """Let the threads go; the reranker cannot be used afterwards."""
+        self._pipeline.close()
+        self._loaded.engine.close()
+
+    def _tokenize(self, pairs: Sequence[tuple[str, str]], instruction: str | None) -> list[Tokens]:
+        tokenizer, head = self._checkpoint.tokenizer, self._head
+        if not isinstance(head, YesNo):
+            return tokenizer.encode_pairs(pairs, max_tokens=self.max_length)
+        return head.tokenize(tokenizer, pairs, self.max_length, instruction)
+
+    def _compute(self, indices: list[int], tokens: list[Tokens]) -> tuple[list[int], NDArray[np.float32]]:
+        batch = pack(tokens, self._checkpoint.positions)
+        values = self._loaded.engine.program((), None)(batch)["score"]
+        if not np.isfinite(values).all():
+            raise CheckpointError(
+                "The model gave NaN or infinity; nothing was returned. Load it with precision='float32'."
+            )
+        return indices, self._head.logits(values)
+
+
+def _pair(i: int, pair: Any) -> tuple[str, str]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+        raise InputError(f"Pair {i} is {type(pair).__name__}; expected (query, document), both texts.")
+    return pair[0], pair[1]
+
+
+def _activated(logits: NDArray[np.float32], activation: ScoreActivation) -> NDArray[np.float32]:
+    if activation == "identity":
+        return logits
+    if activation == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
+    if activation == "softmax":
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+    raise InputError(f"Activation {activation!r} is not one of sigmoid, identity, softmax.")
