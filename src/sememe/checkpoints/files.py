@@ -25,7 +25,7 @@ _INDEX_SUFFIX = ".index.json"
 _MARKS = ("config.json", "modules.json")
 
 
-class NotHere(Exception):  # noqa: N818 - no failure by itself: the next source is asked
+class NotHere(Exception):  # no failure by itself: the next source is asked
     """A source does not have the checkpoint. The message says why; the user sees it if no source has it."""
 
 

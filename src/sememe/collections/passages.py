@@ -18,50 +18,8 @@ _PASSAGE_CHARACTERS = 800
 # A file beyond this is not prose that somebody wrote; a lasting collection takes it.
 _FILE_BYTES = 20_000_000
 _SUFFIXES = frozenset(
-    [
-        ".txt",
-        ".md",
-        ".markdown",
-        ".rst",
-        ".org",
-        ".adoc",
-        ".tex",
-        ".html",
-        ".htm",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".ndjson",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".py",
-        ".js",
-        ".ts",
-        ".jsx",
-        ".tsx",
-        ".java",
-        ".kt",
-        ".go",
-        ".rs",
-        ".c",
-        ".h",
-        ".cc",
-        ".cpp",
-        ".hpp",
-        ".cs",
-        ".rb",
-        ".php",
-        ".sh",
-        ".sql",
-        ".lua",
-        ".r",
-        ".scala",
-        ".swift",
-    ]
+    ".txt .md .markdown .rst .org .adoc .tex .html .htm .csv .tsv .json .jsonl .ndjson .yaml .yml .toml .ini .cfg "
+    ".py .js .ts .jsx .tsx .java .kt .go .rs .c .h .cc .cpp .hpp .cs .rb .php .sh .sql .lua .r .scala .swift".split()
 )
 
 

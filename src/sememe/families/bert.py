@@ -26,16 +26,17 @@ _COUNTED_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 
 _KNOWN_KEYS = frozenset(
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
-    "type_vocab_size layer_norm_eps hidden_act position_embedding_type pad_token_id dim n_layers n_heads hidden_dim "
-    "activation is_decoder add_cross_attention".split()
+    "type_vocab_size layer_norm_eps hidden_act position_embedding_type pad_token_id dim n_layers n_heads "
+    "hidden_dim activation is_decoder add_cross_attention".split()
 )
 # Dropout, initialisation, heads and settings of training or generation: of no consequence for hidden states.
 _NO_CONSEQUENCE = frozenset(
     "attention_probs_dropout_prob hidden_dropout_prob classifier_dropout initializer_range gradient_checkpointing "
     "use_cache bos_token_id eos_token_id cls_token_id sep_token_id mask_token_id unk_token_id tie_word_embeddings "
     "attention_dropout dropout qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_ output_past "
-    "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
-    "cross_attention_hidden_size sbert_ce_default_activation_function sentence_transformers embedding_size".split()
+    "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head "
+    "pooler_type cross_attention_hidden_size sbert_ce_default_activation_function sentence_transformers "
+    "embedding_size".split()
 )
 
 

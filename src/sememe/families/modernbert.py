@@ -22,9 +22,9 @@ from sememe.ops import Activation, Array, BatchView, Ops, Rotary, Weights
 MODEL_TYPES = ("modernbert",)
 
 _KNOWN_KEYS = frozenset(
-    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings norm_eps "
-    "norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers layer_types "
-    "global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type".split()
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+    "norm_eps norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers "
+    "layer_types global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type".split()
 )
 # Heads, dropout, and settings of kernels. `layer_norm_eps` is left over in the published files: the reference reads
 # `norm_eps`.

@@ -28,15 +28,15 @@ _KNOWN_KEYS = frozenset(
     "vocab_size type_vocab_size n_embd n_layer n_head n_inner n_positions layer_norm_epsilon activation_function "
     "rotary_emb_base rotary_emb_fraction rotary_emb_interleaved rotary_emb_scale_base rotary_scaling_factor "
     "max_trained_positions prenorm parallel_block causal use_rms_norm qkv_proj_bias mlp_fc1_bias mlp_fc2_bias "
-    "scale_attn_weights scale_attn_by_inverse_layer_idx hidden_size num_hidden_layers num_attention_heads head_dim "
-    "intermediate_size max_position_embeddings layer_norm_eps hidden_act rope_parameters num_experts".split()
+    "scale_attn_weights scale_attn_by_inverse_layer_idx hidden_size num_hidden_layers num_attention_heads "
+    "head_dim intermediate_size max_position_embeddings layer_norm_eps hidden_act rope_parameters num_experts".split()
 )
 _NO_CONSEQUENCE = frozenset(
     "attn_pdrop embd_pdrop resid_pdrop hidden_dropout_prob attention_probs_dropout_prob classifier_dropout "
     "initializer_range bos_token_id eos_token_id pad_token_id dense_seq_output fused_bias_fc fused_dropout_add_ln "
-    "last_layer_subset pad_vocab_size_multiple parallel_block_tied_norm reorder_and_upcast_attn summary_activation "
-    "summary_first_dropout summary_proj_to_labels summary_type summary_use_proj tie_word_embeddings use_cache "
-    "use_flash_attn use_xentropy add_pooling_layer".split()
+    "last_layer_subset pad_vocab_size_multiple parallel_block_tied_norm reorder_and_upcast_attn "
+    "summary_activation summary_first_dropout summary_proj_to_labels summary_type summary_use_proj "
+    "tie_word_embeddings use_cache use_flash_attn use_xentropy add_pooling_layer".split()
 )
 
 

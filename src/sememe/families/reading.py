@@ -24,9 +24,10 @@ _ACTIVATIONS: dict[str, Activation] = {
 # What every config.json may carry and no architecture reads.
 _EVERYWHERE = frozenset(
     "model_type architectures auto_map _name_or_path transformers_version torch_dtype dtype id2label label2id "
-    "num_labels finetuning_task task_specific_params problem_type output_attentions output_hidden_states return_dict "
-    "is_encoder_decoder chunk_size_feed_forward adapters pruned_heads torchscript use_bfloat16 _attn_implementation "
-    "attn_implementation _commit_hash tokenizer_class prefix model_max_length quantization_config".split()
+    "num_labels finetuning_task task_specific_params problem_type output_attentions output_hidden_states "
+    "return_dict is_encoder_decoder chunk_size_feed_forward adapters pruned_heads torchscript use_bfloat16 "
+    "_attn_implementation attn_implementation _commit_hash tokenizer_class prefix model_max_length "
+    "quantization_config".split()
 )
 
 

@@ -20,8 +20,8 @@ from sememe.ops import Activation, Array, BatchView, Ops, RelativeBias, Weights
 MODEL_TYPES = ("t5",)
 
 _KNOWN_KEYS = frozenset(
-    "vocab_size d_model d_kv d_ff num_layers num_heads relative_attention_num_buckets relative_attention_max_distance "
-    "layer_norm_epsilon feed_forward_proj n_positions is_decoder".split()
+    "vocab_size d_model d_kv d_ff num_layers num_heads relative_attention_num_buckets "
+    "relative_attention_max_distance layer_norm_epsilon feed_forward_proj n_positions is_decoder".split()
 )
 # The decoder, training, and what the reference derives from `feed_forward_proj`.
 _NO_CONSEQUENCE = frozenset(
