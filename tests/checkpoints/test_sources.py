@@ -539,8 +539,10 @@ def test_the_shipped_catalogue_serves(tmp_path: Path, no_hub: None) -> None:
 
 def test_the_default_cache_is_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME")
     assert sources.default_cache_folder() == tmp_path / ".cache" / "sememe"
-    assert sources.default_cache_folder("/elsewhere") == Path("/elsewhere/sememe")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert sources.default_cache_folder() == Path("/elsewhere/sememe")
 
 
 @pytest.mark.slow

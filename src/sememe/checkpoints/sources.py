@@ -10,6 +10,7 @@ Weights are compared with known hashes whatever the source: the catalogue's, and
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,12 @@ class CheckpointFolder:
     downloaded: bool = False
 
 
-def default_cache_folder(xdg_cache_home: str | None = None) -> Path:
-    """Where our own files lie: unpacked wheels and remembered hashes. xdg_cache_home: the variable's value."""
-    return Path(xdg_cache_home or "~/.cache").expanduser() / "sememe"
+def default_cache_folder() -> Path:
+    """Where our own files lie: unpacked wheels, remembered hashes and verdicts; in XDG_CACHE_HOME, else ~/.cache.
+
+    The one variable read outside the command line: it says where a user's caches are, as HF_HOME does for the hub's.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sememe"
 
 
 def find_checkpoint(

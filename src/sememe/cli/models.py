@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from dataclasses import asdict
@@ -202,7 +201,7 @@ def _read_benchmark(catalogue: Catalogue, name: str) -> str:
 
 
 def _own_cache(cache_folder: Path | None) -> Path:
-    return cache_folder or default_cache_folder(os.environ.get("XDG_CACHE_HOME"))
+    return cache_folder or default_cache_folder()
 
 
 def _as_json(found: Shortlist, *, with_exclusions: bool) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sememe.engine.embedder import DEFAULT_MODEL
+from sememe.catalogue import DEFAULT_MODEL
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A folder, an id on the hub, or a short name (`sememe models`).")

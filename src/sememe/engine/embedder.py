@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sememe import similarity as similarities
+from sememe.catalogue import DEFAULT_MODEL
 from sememe.checkpoints.recipe import PoolingMode, RecipeChanges
 from sememe.engine.engine import EngineOptions
 from sememe.engine.loading import LoadedModel, LoadOptions, load_model
@@ -22,7 +23,6 @@ from sememe.engine.quantize import quantize_embeddings
 from sememe.errors import InputError
 from sememe.records import Embeddings, EmbedOptions, OutputDtype, Role, SimilarityName, Tokens
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _AS_THE_CHECKPOINT_SAYS = EmbedOptions()
 
 
