@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import Encoding, models
 
 CHARS_PER_TOKEN = 6
@@ -100,7 +102,7 @@ class WindowReader:
             return False
         if encoding.token_to_word(n_tokens - 1) != encoding.token_to_word(at):
             return True
-        # Where 2,000 boundaries are not firm the text repeats itself, and looking at more costs more than growing.
+        # Where 2,000 boundaries are not firm the text repeats itself, and growing costs less than looking at more.
         return self._splits_words and self._has_firm_boundary(encoding, n_tokens, min(at, n_tokens + 2000))
 
     def _has_firm_boundary(self, encoding: Encoding, first: int, stop: int) -> bool:
@@ -113,17 +115,26 @@ class WindowReader:
             (is_known or self._shows_unknown) and not _BYTE_PIECE.fullmatch(piece)
             for piece, is_known in zip(pieces, known, strict=True)
         ]
-        pairs = {  # a set: a run of one character has one pair, and looking for it takes a walk over the vocabulary
+        pairs = [
             pieces[i - 1][-1] + pieces[i][0]
             for i in range(1, len(pieces))
             if legible[i - 1] and legible[i] and (known[i - 1] or self._library.token_to_id(pieces[i][0]) is not None)
-        }
-        return any(pair not in self._all_pieces for pair in pairs)
+        ]
+        numbers = _pair_numbers("".join(pairs))[::2]
+        places = np.searchsorted(self._joined_pairs, numbers)
+        return bool((self._joined_pairs[places] != numbers).any())
 
     @cached_property
-    def _all_pieces(self) -> str:
-        """Every piece of the vocabulary, one after another with NUL between: searched for pairs of characters."""
-        return "\0".join(self._library.get_vocab(with_added_tokens=False))
+    def _joined_pairs(self) -> NDArray[np.int64]:
+        """Every two characters that are neighbours in a piece, ascending, and one number above all pairs at the end."""
+        pieces = "\0".join(self._library.get_vocab(with_added_tokens=False))
+        return np.append(np.unique(_pair_numbers(pieces)), np.iinfo(np.int64).max)
+
+
+def _pair_numbers(text: str) -> NDArray[np.int64]:
+    """One number for every two neighbouring characters of a text: their code points, 21 bits each."""
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+    return (points[:-1] << 21) | points[1:]
 
 
 def _front(text: str, n_chars: int, margin: int) -> tuple[str, int | None]:
