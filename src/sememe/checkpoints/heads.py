@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sememe.checkpoints.recipe import Pooling, PoolingMode, Projection, Recipe
-from sememe.ops import Array, BatchView, Ops, Weights
+from sememe.ops import Array, BatchView, Ops, SumKind, Weights
 
+_SUMS: dict[PoolingMode, SumKind] = {"mean": "mean", "mean_sqrt_len_tokens": "sqrt_len", "weightedmean": "weighted"}
 # Fixed in sentence-transformers' LayerNorm module (torch's default).
 _VECTOR_NORM_EPS = 1e-5
 
@@ -47,6 +48,4 @@ def _pool_one(ops: Ops[Array], mode: PoolingMode, hidden: Array, batch: BatchVie
         return ops.pick(hidden, batch, "last")
     if mode == "max":
         return ops.max_pool(hidden, batch)
-    return ops.sum_pool(
-        hidden, batch, {"mean": "mean", "mean_sqrt_len_tokens": "sqrt_len", "weightedmean": "weighted"}[mode]
-    )
+    return ops.sum_pool(hidden, batch, _SUMS[mode])

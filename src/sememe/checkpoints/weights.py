@@ -78,7 +78,7 @@ def arrange(
     for name, parameter in stored.items():
         bare = _without_prefix(name, family.PREFIXES)
         ours = next((match.expand(to) for pattern, to in renames if (match := pattern.fullmatch(bare))), None)
-        if ours in shapes:
+        if ours is not None and ours in shapes:
             if ours in found and not _same(found[ours], parameter):
                 raise CheckpointError(f"{where}: two tensors are {ours}, and they differ; the second is {name}.")
             found[ours] = parameter

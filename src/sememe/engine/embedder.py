@@ -266,8 +266,7 @@ class Embedder:
         )
         with _progress_bar(len(texts), asked.show_progress_bar) as advance:
             dense = self._loaded.engine.embed(texts, options, on_progress=advance).dense
-        assert dense is not None
-        vectors = quantize_embeddings(dense, asked.precision)
+        vectors = quantize_embeddings(np.asarray(dense, np.float32), asked.precision)
         result = vectors[0] if isinstance(inputs, str) else vectors
         return _as_tensor(result) if asked.convert_to_tensor else result
 

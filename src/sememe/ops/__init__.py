@@ -121,15 +121,15 @@ class Rotary:
     by_length: Callable[[int], NDArray[np.float32]] | None = None
 
 
-class BatchView(Protocol[Array]):
+class BatchView(Protocol[SomeArray]):
     """A `Batch` as the backend's arrays: (T,) token ids, segment ids, and positions."""
 
     @property
-    def token_ids(self) -> Array: ...
+    def token_ids(self) -> SomeArray: ...
     @property
-    def type_ids(self) -> Array: ...
+    def type_ids(self) -> SomeArray: ...
     @property
-    def positions(self) -> Array: ...
+    def positions(self) -> SomeArray: ...
 
 
 class Ops(Protocol[Array]):

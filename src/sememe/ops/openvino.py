@@ -27,6 +27,10 @@ Node = Any  # openvino nodes: arithmetic and outputs are added at run time, whic
 _MASKED = -1e9
 
 # Kept in float32 by the plugin whatever the hint, so a graph in bfloat16 does not lose positions or masks to rounding.
+# Marks a conversion as the unpacking of a stored weight, to be done while the weight is repacked.
+# Source: OpenVINO, `transformations/rt_info/decompression.hpp`.
+_DECOMPRESSION = "decompression_0"
+
 _KINDS: dict[str, str] = {"gelu": "erf", "gelu_tanh": "tanh"}
 
 
@@ -392,7 +396,8 @@ class OpenVinoBackend:
         parameters: Mapping[str, Parameter],
         precision: Precision,
     ) -> OpenVinoProgram:
-        ops, batch = OpenVinoOps(), GraphBatch()
+        ops: Any = OpenVinoOps()  # narrower than the protocol in its arrays, which mypy cannot see through
+        batch = GraphBatch()
         constants = _Constants(parameters, int8=precision == "int8")
         outputs = build(ops, Weights(constants), batch)
         names = list(outputs)
@@ -440,11 +445,15 @@ class _Constants(Mapping[str, Node]):
         values = parameter.values
         if self._int8 and values.ndim == 2 and not name.startswith("embeddings."):
             return _int8_constant(parameter.float32())
-        if parameter.dtype == "bfloat16":
-            tensor = ov.Tensor(values, values.shape, ov.Type.bf16)
-            return opset.convert(opset.constant(tensor, shared_memory=True), np.float32)
-        constant = opset.constant(values, shared_memory=True)
-        return constant if parameter.dtype == "float32" else opset.convert(constant, np.float32)
+        bits = ov.Tensor(values, values.shape, ov.Type.bf16) if parameter.dtype == "bfloat16" else values
+        constant = opset.constant(bits, shared_memory=True)
+        if parameter.dtype == "float32":
+            return constant
+        wide = opset.convert(constant, np.float32)
+        if parameter.dtype != "float64":
+            # Else the plugin works the conversion out beforehand, and keeps twice the bytes for good.
+            wide.get_rt_info()[_DECOMPRESSION] = ""
+        return wide
 
 
 def _int8_constant(weight: NDArray[np.float32]) -> Node:

@@ -144,10 +144,10 @@ class TorchOps:
             return out
         pieces = []
         for span, seen in batch.sequences():
-            heads = (x.transpose(0, 1)[None] for x in (q[span], k[seen], v[seen]))  # (1, heads, n, d)
+            one, keys, values = (x.transpose(0, 1)[None] for x in (q[span], k[seen], v[seen]))  # (1, heads, n, d)
             mask = _score_mask(span.stop - span.start, left, right, bias, q)
             mask = None if mask is None else mask[..., : seen.stop - seen.start]
-            out = F.scaled_dot_product_attention(*heads, attn_mask=mask, scale=scale, enable_gqa=grouped)
+            out = F.scaled_dot_product_attention(one, keys, values, mask, scale=scale, enable_gqa=grouped)
             pieces.append(out[0].transpose(0, 1))
         return torch.cat(pieces)
 
@@ -228,8 +228,9 @@ class TorchProgram:
         self._build, self._weights, self._device = build, weights, device
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        ops: Any = TorchOps()  # narrower than the protocol in its arrays, which mypy cannot see through
         with torch.inference_mode():
-            outputs = self._build(TorchOps(), self._weights, TorchBatch(batch, self._device))
+            outputs = self._build(ops, self._weights, TorchBatch(batch, self._device))
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
 
