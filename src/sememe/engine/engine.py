@@ -81,6 +81,21 @@ class _Gathered:
     counts: NDArray[np.int32]  # tokens, dropped
 
 
+@dataclass(frozen=True)
+class RawEmbedding:
+    """One input before finishing: what the program gave, and its counts. Kinds that were not asked for are None.
+
+    dense: (D,). multi_vector: (n, D).
+    """
+
+    n_tokens: int
+    n_dropped: int
+    dense: NDArray[np.float32] | None = None
+    sparse: SparseVector | None = None
+    multi_vector: NDArray[np.float32] | None = None
+    is_cached: bool = False
+
+
 Programs = Callable[[tuple[Output, ...], str | None], Program]
 """The program for some outputs with some adapter, made when first asked for."""
 
@@ -114,21 +129,27 @@ class Engine:
         on_progress: called with the number of different inputs that each batch has done.
         """
         started = time.perf_counter()
-        self._check_options(options)
+        self.check_options(options)
         texts = _check_texts(inputs)
         row_of: dict[str, int] = {}  # each different text is computed once
         rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, len(texts))
         unique = list(row_of)
         cached = self._read_cache(unique, options)
         gathered = self._gather(unique, cached, options, on_progress)
+        n_cached = sum(int(row) in cached for row in rows) if cached else 0
+        return self._answer(gathered, rows, options, n_cached, time.perf_counter() - started)
+
+    def _answer(
+        self, gathered: _Gathered, rows: NDArray[np.int64], options: EmbedOptions, n_cached: int, seconds: float
+    ) -> Embeddings:
         n_tokens, n_dropped = gathered.counts[:, rows]
         usage = Usage(
-            n_inputs=len(texts),
+            n_inputs=len(rows),
             n_tokens=int(n_tokens.sum()),
             n_dropped_tokens=int(n_dropped.sum()),
             n_truncated=int((n_dropped > 0).sum()),
-            n_cached=sum(int(row) in cached for row in rows) if cached else 0,
-            seconds=time.perf_counter() - started,
+            n_cached=n_cached,
+            seconds=seconds,
         )
         return Embeddings(
             dense=self._finish(gathered.dense[rows], options) if "dense" in options.outputs else None,
@@ -139,6 +160,48 @@ class Engine:
             usage=usage,
             fingerprint=self.fingerprint(options),
         )
+
+    # ── the same steps one by one, for a scheduler that makes batches across callers ─────────────────────────────────
+
+    def compute(self, tokens: Sequence[Tokens], options: EmbedOptions) -> list[RawEmbedding]:
+        """One batch: pack, forward, pool. Of the options, outputs, role and adapter matter. Raises CheckpointError."""
+        batch = self._run(list(range(len(tokens))), list(tokens), options)
+        return [
+            RawEmbedding(
+                len(t),
+                t.n_dropped,
+                None if batch.dense is None else batch.dense[i],
+                batch.sparse[i] if batch.sparse else None,
+                batch.multi_vector[i] if batch.multi_vector else None,
+            )
+            for i, t in enumerate(tokens)
+        ]
+
+    def finish(self, raw: Sequence[RawEmbedding], options: EmbedOptions, seconds: float = 0.0) -> Embeddings:
+        """The answer for inputs that were computed one by one or in batches, in the order given."""
+        width = self.checkpoint.dimension if "dense" in options.outputs else 0
+        dense = [r.dense for r in raw if r.dense is not None]
+        gathered = _Gathered(
+            np.stack(dense) if dense else np.empty((0, width), np.float32),
+            {i: r.sparse for i, r in enumerate(raw) if r.sparse is not None},
+            {i: r.multi_vector for i, r in enumerate(raw) if r.multi_vector is not None},
+            np.array([[r.n_tokens for r in raw], [r.n_dropped for r in raw]], np.int32),
+        )
+        return self._answer(gathered, np.arange(len(raw)), options, sum(r.is_cached for r in raw), seconds)
+
+    def recall(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, RawEmbedding]:
+        """What the embedding cache has, by the text's index."""
+        return {
+            i: RawEmbedding(known.n_tokens, known.n_dropped, known.vector, is_cached=True)
+            for i, known in self._read_cache(texts, options).items()
+        }
+
+    def remember(self, texts: Sequence[str], raw: Sequence[RawEmbedding], options: EmbedOptions) -> None:
+        """Keep what was computed in the embedding cache, if there is one."""
+        if self._cache is None or options.outputs != ("dense",):
+            return
+        found = (CachedEmbedding(r.dense, r.n_tokens, r.n_dropped) for r in raw if r.dense is not None)
+        self._cache.write(list(zip(self._cache_keys(texts, options), found, strict=True)))
 
     def program(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
         """The program for some outputs; none is the score of pairs."""
@@ -179,7 +242,7 @@ class Engine:
             [len(text) for text in texts],
             lambda indices: self.tokenize([texts[i] for i in indices], options),
             partial(self._run, options=options),
-            self._token_budget(options),
+            self.token_budget(options),
         )
 
     def _run(self, indices: list[int], tokens: list[Tokens], options: EmbedOptions) -> _Computed:
@@ -268,7 +331,8 @@ class Engine:
     def _normalizes(self, options: EmbedOptions) -> bool:
         return self.checkpoint.recipe.normalize if options.normalize is None else options.normalize
 
-    def _check_options(self, options: EmbedOptions) -> None:
+    def check_options(self, options: EmbedOptions) -> None:
+        """Raise InputError for what this model cannot give."""
         check_dimensions(options.dimensions, self.checkpoint.dimension)
         limit = self.checkpoint.max_tokens
         if options.max_tokens is not None and not 1 <= options.max_tokens <= limit:
@@ -299,7 +363,7 @@ class Engine:
         assert head is not None
         return head.n_out
 
-    def _token_budget(self, options: EmbedOptions) -> int:
+    def token_budget(self, options: EmbedOptions) -> int:
         """Tokens of a batch: fewer where each gives a value for every word of the vocabulary."""
         wide = "sparse" in options.outputs and isinstance(self.checkpoint.recipe.sparse, VocabularyWeights)
         return min(_VOCABULARY_BUDGET, self.options.token_budget) if wide else self.options.token_budget
