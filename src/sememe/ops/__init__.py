@@ -27,6 +27,7 @@ class Arithmetic(Protocol):
 
 # A graph node or a tensor.
 Array = TypeVar("Array", bound=Arithmetic)
+SomeArray = TypeVar("SomeArray", covariant=True)
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh", "sigmoid", "identity"]
 StoredDtype = Literal["float32", "float16", "bfloat16", "float64", "integer"]
