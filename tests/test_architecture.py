@@ -20,9 +20,17 @@ def operations_table() -> str:
         text = file.read_text("utf-8")
         used = [operation for operation in operations if f"ops.{operation}(" in text]
         if used and file.stem not in _NOT_FAMILIES:
-            biases = [kind for kind in ("causal", "window", "Alibi(", "RelativeBias(") if kind in text and "attention" in used]
-            words = ", ".join(biases).replace("(", "").replace("RelativeBias", "relative bias").replace("Alibi", "ALiBi")
-            cells = [f"`{operation}`" + (f" ({words})" if operation == "attention" and words else "") for operation in used]
+            biases = [
+                kind
+                for kind in ("causal=", "window=", "Alibi(", "RelativeBias(")
+                if kind in text and "attention" in used
+            ]
+            words = (
+                re.sub("[(=]", "", ", ".join(biases)).replace("RelativeBias", "relative bias").replace("Alibi", "ALiBi")
+            )
+            cells = [
+                f"`{operation}`" + (f" ({words})" if operation == "attention" and words else "") for operation in used
+            ]
             rows.append(f"| `{file.stem}` | {' · '.join(cells)} |")
     return "\n".join(["| file | operations |", "|---|---|", *rows])
 
