@@ -23,7 +23,7 @@ from sememe.checkpoints.static import is_static, read_static
 from sememe.checkpoints.token_heads import SparseVector, TokenVectors, TokenWeights, VocabularyWeights, per_input
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.checkpoints.weights import arrange, check_tensor, read_tensors, stack
-from sememe.errors import CheckpointError
+from sememe.errors import CheckpointError, InputError
 from sememe.families import Family, find_family
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
 from sememe.records import Batch, EmbedOptions, Output, Role, Tokens
@@ -151,10 +151,16 @@ def load_checkpoint(
         files = CheckpointFiles(folder, raw, config, frozenset(stored), tokenizer, entry)
         recipe = read_recipe(files, changes)
         parameters = stack(_arranged(stored, family, config, recipe, folder, allow_pickle=allow_pickle), family)
+    checkpoint = Checkpoint(folder, identity, family, config, recipe, tokenizer, parameters)
+    if recipe.truncate_dim is not None and not 1 <= recipe.truncate_dim <= checkpoint.dimension:
+        width = checkpoint.dimension
+        raise InputError(
+            f"truncate_dim is {recipe.truncate_dim}; this model's vectors have {width} values. Give 1 to {width}."
+        )
     size_mb = sum(parameter.values.nbytes for parameter in parameters.values()) / 1e6
     seconds = time.perf_counter() - started
     logger.info("loaded %s: %d tensors, %.1f MB, %.2f s", folder, len(parameters), size_mb, seconds)
-    return Checkpoint(folder, identity, family, config, recipe, tokenizer, parameters)
+    return checkpoint
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ guessed. A module type that we do not compute is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -24,13 +24,23 @@ from sememe.checkpoints.head_files import (
     token_vectors,
     yes_no_head,
 )
-from sememe.checkpoints.json_files import read_json
-from sememe.checkpoints.recipe import Pooling, PoolingMode, Projection, Recipe, RecipeChanges, VectorNorm
+from sememe.checkpoints.json_files import ModuleEntry, read_json, read_module_list, read_size
+from sememe.checkpoints.recipe import (
+    Pooling,
+    PoolingMode,
+    Projection,
+    Recipe,
+    RecipeChanges,
+    VectorNorm,
+    read_prompts,
+)
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.errors import CheckpointError, UnsupportedCheckpoint
 from sememe.ops import Activation
 from sememe.records import SimilarityName
 
+# What a dense model is made of.
+_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")
 # Booleans of the old spelling, in the order in which sentence-transformers concatenates them.
 _OLD_MODES: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
@@ -115,42 +125,48 @@ def _with_entry(recipe: Recipe, entry: CatalogueEntry | None) -> Recipe:
 
 def _with_modules(recipe: Recipe, files: CheckpointFiles, settings: Mapping[str, Any]) -> Recipe:
     folder = files.folder
-    modules = sorted(read_json(folder / "modules.json", kind=list), key=lambda module: module["idx"])
-    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    modules = read_module_list(folder)
+    kinds = [module.kind for module in modules]
     if kinds == ["Router"]:
         return static_queries(recipe, files)
     if "SpladePooling" in kinds:
-        path = modules[kinds.index("SpladePooling")]["path"]
+        path = modules[kinds.index("SpladePooling")].path
         return replace(recipe, sparse=splade_head(files, folder / path / "config.json"), similarity="dot")
     if "LogitScore" in kinds:
-        return replace(recipe, pair=yes_no_head(files, folder / modules[kinds.index("LogitScore")]["path"]))
+        return replace(recipe, pair=yes_no_head(files, folder / modules[kinds.index("LogitScore")].path))
     if "Pooling" not in kinds:
-        return token_vectors(recipe, files, list(zip(kinds, (m["path"] for m in modules), strict=True)), settings)
-    for kind, module in zip(kinds, modules, strict=True):
-        if recipe.normalize:
-            raise UnsupportedCheckpoint(
-                "modules.json", "order", got=f"{kind} after Normalize", expected="Normalize last"
-            )
-        recipe = _with_module(recipe, kind, module, files)
+        return token_vectors(recipe, files, [(module.kind, module.path) for module in modules], settings)
+    _check_order(modules)
+    for module in modules[1:]:
+        recipe = _with_module(recipe, module, files)
     return recipe
 
 
-def _with_module(recipe: Recipe, kind: str, module: Mapping[str, Any], files: CheckpointFiles) -> Recipe:
+def _check_order(modules: Sequence[ModuleEntry]) -> None:
+    """Raise UnsupportedCheckpoint unless these are modules that a dense model is made of, in an order we compute."""
+    if unknown := next((module.type for module in modules if module.kind not in _MODULES), None):
+        raise UnsupportedCheckpoint("modules.json", "type", got=unknown, expected=", ".join(_MODULES))
+    kinds = [module.kind for module in modules]
+    if (
+        kinds[:2] != ["Transformer", "Pooling"]
+        or {"Transformer", "Pooling"} & set(kinds[2:])
+        or "Normalize" in kinds[:-1]
+    ):
+        expected = "Transformer, Pooling, any of Dense and LayerNorm, Normalize last"
+        raise UnsupportedCheckpoint("modules.json", "order", got=", ".join(kinds), expected=expected)
+
+
+def _with_module(recipe: Recipe, module: ModuleEntry, files: CheckpointFiles) -> Recipe:
     """The recipe with one more module of a dense model."""
-    path, config = module["path"], files.folder / module["path"] / "config.json"
+    config = files.folder / module.path / "config.json"
     width = _width(recipe, files.config.hidden_size)
-    if kind == "Transformer":
-        return recipe
-    if kind == "Pooling":
+    if module.kind == "Pooling":
         return replace(recipe, pooling=_read_pooling(config, files.config.hidden_size))
-    if kind == "Dense":
-        return replace(recipe, steps=(*recipe.steps, read_projection(config, path, width)))
-    if kind == "LayerNorm":
-        return replace(recipe, steps=(*recipe.steps, VectorNorm(f"{path}.norm", width)))
-    if kind == "Normalize":
-        return replace(recipe, normalize=True)
-    known = "Transformer, Pooling, Dense, LayerNorm, Normalize"
-    raise UnsupportedCheckpoint("modules.json", "type", got=module["type"], expected=known)
+    if module.kind == "Dense":
+        return replace(recipe, steps=(*recipe.steps, read_projection(config, module.path, width)))
+    if module.kind == "LayerNorm":
+        return replace(recipe, steps=(*recipe.steps, VectorNorm(f"{module.path}.norm", width)))
+    return replace(recipe, normalize=True)
 
 
 def _width(recipe: Recipe, hidden_size: int) -> int:
@@ -182,14 +198,15 @@ def _read_pooling(path: Path, hidden_size: int) -> Pooling:
 def read_projection(path: Path, name: str, width: int) -> Projection:
     """A Dense module's settings. width: how many values come in."""
     raw = read_json(path, required=True)
-    if raw["in_features"] != width:
-        raise CheckpointError(f"{path}: in_features is {raw['in_features']}, but {width} values come in.")
+    n_in, n_out = (read_size(raw, key, path) for key in ("in_features", "out_features"))
+    if n_in != width:
+        raise CheckpointError(f"{path}: in_features is {n_in}, but {width} values come in.")
     activation = raw.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
     if activation not in _DENSE_ACTIVATIONS:
         expected = ", ".join(_DENSE_ACTIVATIONS)
         raise UnsupportedCheckpoint(str(path), "activation_function", got=raw["activation_function"], expected=expected)
     bias = raw.get("bias", True)
-    return Projection(f"{name}.linear", width, raw["out_features"], bias, _DENSE_ACTIVATIONS[activation])
+    return Projection(f"{name}.linear", n_in, n_out, bias, _DENSE_ACTIVATIONS[activation])
 
 
 # ── no module files ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,7 +290,7 @@ def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
             "config_sentence_transformers.json", "similarity_fn_name", got=similarity, expected=expected
         )
     return {
-        "prompts": dict(raw.get("prompts") or {}),
+        "prompts": read_prompts(raw),
         "default_prompt_name": raw.get("default_prompt_name"),
         "similarity": similarity,
         "truncate_dim": raw.get("truncate_dim"),

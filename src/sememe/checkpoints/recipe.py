@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from sememe.checkpoints.pair_heads import PairHead
 from sememe.checkpoints.token_heads import TokenVectors, TokenWeights, VocabularyWeights
@@ -116,7 +116,8 @@ class Recipe:
 class RecipeChanges:
     """What the caller says about a checkpoint, over what its files say; None leaves a field as it is.
 
-    pooling: "pooler" is the first token through the model's own tanh layer (LEALLA).
+    pooling: "pooler" is the first token through the model's own tanh layer (LEALLA). prompts: added to the files' own,
+    and in place of those that have the same name.
     """
 
     pooling: PoolingMode | Literal["pooler"] | None = None
@@ -136,12 +137,18 @@ class RecipeChanges:
                 raise InputError(f"max_seq_length is {self.max_tokens}; expected 1 or more.")
             recipe = replace(recipe, max_tokens=self.max_tokens)
         if self.prompts is not None:
-            recipe = replace(recipe, prompts=dict(self.prompts))
+            recipe = replace(recipe, prompts={**recipe.prompts, **self.prompts})
         if self.default_prompt_name is not None:
-            recipe.named_prompt(self.default_prompt_name)
             recipe = replace(recipe, default_prompt_name=self.default_prompt_name)
+        if recipe.default_prompt_name is not None:
+            recipe.named_prompt(recipe.default_prompt_name)
         if self.similarity is not None:
             recipe = replace(recipe, similarity=self.similarity)
         if self.truncate_dim is not None:
             recipe = replace(recipe, truncate_dim=self.truncate_dim)
         return recipe
+
+
+def read_prompts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The prompts of `config_sentence_transformers.json` by name; one without a text is the empty one."""
+    return {name: text or "" for name, text in (settings.get("prompts") or {}).items()}

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sememe.catalogue import CatalogueEntry
-from sememe.checkpoints.json_files import read_json
-from sememe.checkpoints.recipe import Pooling, Recipe, RecipeChanges
+from sememe.checkpoints.json_files import read_json, read_module_list
+from sememe.checkpoints.recipe import Pooling, Recipe, RecipeChanges, read_prompts
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.checkpoints.weights import check_tensor, read_tensors
 from sememe.errors import CheckpointError
@@ -30,8 +29,7 @@ def is_static(folder: Path) -> bool:
 
 
 def _module_folder(folder: Path) -> Path | None:
-    modules: list[dict[str, Any]] = read_json(folder / "modules.json", kind=list)
-    paths = [module["path"] for module in modules if module["type"].rsplit(".", 1)[-1] == "StaticEmbedding"]
+    paths = [module.path for module in read_module_list(folder) if module.kind == "StaticEmbedding"]
     return folder / paths[0] if paths else None
 
 
@@ -49,13 +47,13 @@ def read_static(
     dropped = tokenizer.special.unk if is_model2vec else None
     config = static.Config(table.shape[0], table.shape[1], limit)
     settings = read_json(folder / "config_sentence_transformers.json")
-    kinds = [module["type"].rsplit(".", 1)[-1] for module in read_json(folder / "modules.json", kind=list)]
+    kinds = [module.kind for module in read_module_list(folder)]
     recipe = Recipe(
         pooling=Pooling(("mean",)),
         add_special_tokens=False,
         dropped_ids=() if dropped is None else (dropped,),
         normalize=bool(raw.get("normalize", False)) or "Normalize" in kinds,
-        prompts=dict(settings.get("prompts") or {}),
+        prompts=read_prompts(settings),
         default_prompt_name=settings.get("default_prompt_name"),
         truncate_dim=settings.get("truncate_dim"),
     )
