@@ -211,6 +211,23 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, source: Path) -> None:
     assert len(np.load(out)) == N_ROWS
 
 
+def test_ctrl_c_ends_a_job_that_waits_for_standard_input(tmp_path: Path) -> None:
+    process = start("-", "-o", tmp_path / "out.npy", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("one\ntwo\n")
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "out.npy.partial" / "job.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert process.stderr is not None
+    assert process.stderr.read() == "Interrupted, before any row was done.\n"
+    process.stdin.close()
+
+
 @pytest.mark.parametrize(("name", "seed"), [("out.npy", 1), ("out.parquet", 2)])
 def test_killed_at_any_moment_nothing_is_lost_or_done_twice(tmp_path: Path, source: Path, name: str, seed: int) -> None:
     """kill -9, at random moments, until the job is done; the output is that of a job left in peace."""

@@ -84,9 +84,9 @@ def test_windows_begin_small_and_double() -> None:
 
 
 def test_long_texts_count_as_far_as_they_are_read() -> None:
-    # 100 tokens of a text are read, about 600 characters: 512 K characters are 873 texts.
+    # 100 tokens of a text are read, about 600 characters; a window of 2,048 rows reads 2,048 × 256: 873 such texts.
     texts = ["y" * 5000] * 2000
-    cut = list(cut_windows(chunks(texts, [256]), SCHEMA, done=[], max_tokens=100, window_rows=4096))
+    cut = list(cut_windows(chunks(texts, [256]), SCHEMA, done=[], max_tokens=100, window_rows=2048))
     assert max(len(window.texts) for window in cut) == 873
     # All of a text is held, so a window of very long ones is short, and a single one is never refused.
     huge = ["z" * 17_000_000] * 2 + ["z" * 34_000_000] * 2

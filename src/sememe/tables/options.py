@@ -44,8 +44,9 @@ class EmbedJob:
 
     inputs: files, "-" for standard input. out: its ending says the format. column: name of the column of embeddings;
     those of other outputs and of counts begin with it. overwrite: replace `out`, and a work folder of another job.
-    window_rows: how many rows the embedder gets at once, at most. 2,048 are enough for it to sort by length and fill
-    its batches; an interruption costs no more than a window (with all-MiniLM-L6-v2 on two cores about 4 seconds).
+    window_rows: how many rows of up to 256 characters the embedder gets at once; of longer ones it gets fewer. 2,048
+    are enough for it to sort by length and fill its batches. An interruption costs no more than a window: seconds for
+    a small model, so choose fewer for a very large one on a CPU.
     """
 
     inputs: tuple[str, ...]

@@ -21,8 +21,9 @@ from sememe.tables.workfolder import Shard
 
 # The first windows are smaller and double, so that the first figures come soon.
 _FIRST_ROWS = 64
-# What is computed counts, in characters: a text counts with what the model can read of it. About 128,000 tokens.
-_WINDOW_READ_CHARACTERS = 512 * 1024
+# What is computed counts too: rows of so many characters fill a window, longer ones fill it sooner. A text counts with
+# what the model can read of it.
+_READ_CHARACTERS_PER_ROW = 256
 _CHARACTERS_PER_TOKEN = 6
 # What is held in memory counts too: whole texts, and the columns that go along (by the mean of their chunk).
 _WINDOW_HELD_BYTES = 32 * 1024 * 1024
@@ -73,7 +74,9 @@ def cut_windows(
             )
     while True:
         n_rows = min(max(_FIRST_ROWS, feed.n_taken), window_rows)
-        window = feed.take(_window_limit(n_rows, max_tokens * _CHARACTERS_PER_TOKEN))
+        window = feed.take(
+            _window_limit(n_rows, window_rows * _READ_CHARACTERS_PER_ROW, max_tokens * _CHARACTERS_PER_TOKEN)
+        )
         if not window.texts:
             return
         yield window
@@ -83,7 +86,7 @@ def _row_limit(n_rows: int) -> _Limit:
     return lambda n_taken, text, carried_bytes: n_taken < n_rows
 
 
-def _window_limit(n_rows: int, read_of_a_text: int) -> _Limit:
+def _window_limit(n_rows: int, n_characters: int, read_of_a_text: int) -> _Limit:
     """Whether one more row still belongs to the window. The first always does."""
     n_read = n_held = 0
 
@@ -93,7 +96,7 @@ def _window_limit(n_rows: int, read_of_a_text: int) -> _Limit:
         n_held += len(text) + carried_bytes
         if n_taken == 0:
             return True
-        return n_taken < n_rows and n_read <= _WINDOW_READ_CHARACTERS and n_held <= _WINDOW_HELD_BYTES
+        return n_taken < n_rows and n_read <= n_characters and n_held <= _WINDOW_HELD_BYTES
 
     return admits
 
