@@ -203,7 +203,7 @@ def test_an_empty_file_has_no_rows_and_fits_everywhere(tmp_path: Path, name: str
 
 # ── what is wrong ────────────────────────────────────────────────────────────────────────────────────────────────
 
-BAD = {
+BAD: dict[str, list[tuple[str | bytes, str]]] = {
     "a.txt": [
         (b"fine\ncaf\xe9 au lait\n", "line 2: byte 0xe9 at position 4 of the line is not UTF-8"),
         ("text".encode("utf-16"), "line 1: .*looks like UTF-16"),

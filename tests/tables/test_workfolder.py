@@ -96,7 +96,7 @@ def test_a_file_that_fails_leaves_the_old_one_and_no_rest(tmp_path: Path) -> Non
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(TypeError), durable_file(path) as file:
-        file.write("not bytes")  # type: ignore[arg-type]
+        file.write("not bytes")  # type: ignore[call-overload]
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

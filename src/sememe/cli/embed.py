@@ -69,8 +69,12 @@ def embed(
     truncate: Annotated[
         bool, typer.Option("--truncate/--no-truncate", help="Cut longer texts, or stop at the first.")
     ] = EmbedOptions.truncate,
-    text_column: Annotated[str | None, typer.Option(help="Where the texts stand.", show_default="found")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Where row ids stand.", show_default="found")] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Where the texts stand.", show_default="text, sentence, content, …")
+    ] = ReadOptions.text_column,
+    id_column: Annotated[
+        str | None, typer.Option(help="Where row ids stand.", show_default="id, _id, … where only ids are kept")
+    ] = ReadOptions.id_column,
     keep_columns: Annotated[
         Keep, typer.Option(help="Columns of the input that the output gets too.")
     ] = ReadOptions.keep,
