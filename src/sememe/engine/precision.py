@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +58,8 @@ def make_backend(choice: BackendChoice, device: str, n_threads: int) -> Backend:
 
     device: `auto`, `cpu`, `cuda`, `cuda:N`. Raises InputError where the two contradict each other or torch is missing.
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise InputError(f"Device {device!r} is not one of auto, cpu, cuda, cuda:N.")
     if device == "auto":
         device = "cuda" if choice == "torch" and _torch_sees_cuda() else "cpu"
     if choice == "openvino" and device != "cpu":

@@ -1,7 +1,6 @@
 """Dense vectors in smaller numbers, by sentence-transformers' definitions.
 
-Source: sentence-transformers 6.2 `util.quantize_embeddings`. One difference on purpose: a value outside the calibrated
-range is clipped to its end; there it wraps around, which turns the largest component into the smallest.
+Source: sentence-transformers 6.2 `util.quantize_embeddings`; a test compares bit for bit.
 """
 
 from __future__ import annotations
@@ -41,6 +40,8 @@ def quantize_embeddings(
         return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
     if precision not in ("int8", "uint8"):
         raise InputError(f"dtype {precision!r} is not one of {', '.join(get_args(OutputDtype))}.")
+    if len(embeddings) == 0:
+        return np.empty(embeddings.shape, precision)
     if ranges is None:
         ranges = value_ranges(embeddings if calibration_embeddings is None else calibration_embeddings)
     return to_steps(embeddings, ranges, precision)
@@ -48,8 +49,11 @@ def quantize_embeddings(
 
 def value_ranges(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """(2, D): the smallest and the largest value of each dimension. Warns below 100 vectors: they say little."""
-    if len(embeddings) == 0:
-        raise InputError("int8 and uint8 need vectors to take the value ranges from; got none. Pass ranges=.")
+    if len(embeddings) < 2:
+        n = "one vector" if len(embeddings) else "no vectors"
+        raise InputError(
+            f"int8 and uint8 need vectors to take the value ranges from; got {n}. Pass ranges=, or more vectors."
+        )
     if len(embeddings) < _FEW:
         logger.warning(
             "value ranges for int8 come from only %d vectors; pass ranges= or calibration vectors", len(embeddings)
@@ -59,7 +63,7 @@ def value_ranges(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def to_steps(embeddings: NDArray[np.float32], ranges: NDArray[np.float32], precision: OutputDtype) -> NDArray[Any]:
     """(N, D) in 256 steps of each dimension's range; a dimension without extent becomes its lowest step."""
-    extent = ranges[1] - ranges[0]
-    steps = np.where(extent > 0, extent / 255, 1)
-    scaled = np.clip((embeddings - ranges[0]) / steps, 0, 255)
+    steps = (ranges[1] - ranges[0]) / 255
+    steps = np.where(steps == 0, 1, steps)
+    scaled = np.clip(np.floor((embeddings - ranges[0]) / steps), 0, 255)
     return scaled.astype(np.uint8) if precision == "uint8" else (scaled - 128).astype(np.int8)
