@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import UnsupportedCheckpoint
-from sememe.families import bert, gte, jina_bert, jina_code, modernbert, mpnet, nomic_bert, qwen3, t5
+from sememe.families import bert, gte, jina_bert, jina_code, modernbert, mpnet, nomic_bert, nomic_moe, qwen3, t5
 from sememe.ops import BatchView, Ops, Weights
 
 
@@ -44,7 +44,7 @@ class Family(Protocol):
 
 
 # The first that claims a config.json computes it: variants that share a model_type stand before the plain one.
-FAMILIES: tuple[Family, ...] = (jina_code, jina_bert, bert, mpnet, modernbert, t5, nomic_bert, gte, qwen3)
+FAMILIES: tuple[Family, ...] = (jina_code, jina_bert, bert, mpnet, modernbert, t5, nomic_moe, nomic_bert, gte, qwen3)
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:

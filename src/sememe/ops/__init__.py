@@ -163,6 +163,25 @@ class Ops(Protocol[Array]):
         """The named function of each value. `gelu` is the exact one (erf)."""
         ...
 
+    def experts(
+        self,
+        x: Array,
+        router: Module[Array],
+        up: Module[Array],
+        down: Module[Array],
+        *,
+        n_experts: int,
+        top_k: int,
+        activation: Activation,
+    ) -> Array:
+        """A mixture of experts over (T, H): Σ p_e · activation(x · up_eᵀ) · down_e + down.bias, e the `top_k` likeliest.
+
+        p = softmax(x · routerᵀ) in float32 over all experts; the chosen ones' shares are not scaled to sum to 1.
+        router: (n_experts, H). up, down: (n_experts · F, H), expert e in rows e·F to (e + 1)·F; `down` is multiplied as it
+        is, not transposed. Only the chosen experts are computed. Source: Shazeer et al. 2017, section 2; without noise.
+        """
+        ...
+
     def log1p(self, x: Array) -> Array:
         """log(1 + x) of each value."""
         ...

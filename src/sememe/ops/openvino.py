@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import queue
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
 from sememe.ops.attention_bias import relative_buckets
+from sememe.ops.openvino_experts import mixture
 from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
@@ -25,6 +27,10 @@ Node = Any  # openvino nodes: arithmetic and outputs are added at run time, whic
 
 # Added to the score of a key that must not be seen. Finite: a row of only such keys stays a number.
 _MASKED = -1e9
+
+# Weights that int8 leaves as they are: tables that are looked up; routers, whose few rows save nothing and whose choices
+# would flip; and a layout whose product with int8 weights crashes the plugin (2026.4: (in, out), scales along `in`).
+_STAYS_FLOAT = re.compile(r"embeddings\..*|(.*\.)?router\.weight|(.*\.)?experts\.down\.weight")
 
 # Kept in float32 by the plugin whatever the hint, so a graph in bfloat16 does not lose positions or masks to rounding.
 # Marks a conversion as the unpacking of a stored weight, to be done while the weight is repacked.
@@ -116,6 +122,22 @@ class OpenVinoOps:
         if kind == "identity":
             return x
         return {"relu": opset.relu, "tanh": opset.tanh, "sigmoid": opset.sigmoid}[kind](x)
+
+    def experts(
+        self,
+        x: Node,
+        router: Module[Node],
+        up: Module[Node],
+        down: Module[Node],
+        *,
+        n_experts: int,
+        top_k: int,
+        activation: Activation,
+    ) -> Node:
+        def act(values: Node) -> Node:
+            return self.activation(values, activation)
+
+        return mixture(x, router, up, down, n_experts, top_k, act)
 
     def log1p(self, x: Node) -> Node:
         return opset.log(opset.add(x, np.float32(1)))
@@ -443,7 +465,7 @@ class _Constants(Mapping[str, Node]):
 
     def _constant(self, name: str, parameter: Parameter) -> Node:
         values = parameter.values
-        if self._int8 and values.ndim == 2 and not name.startswith("embeddings."):
+        if self._int8 and values.ndim == 2 and not _STAYS_FLOAT.fullmatch(name):
             return _int8_constant(parameter.float32())
         bits = ov.Tensor(values, values.shape, ov.Type.bf16) if parameter.dtype == "bfloat16" else values
         constant = opset.constant(bits, shared_memory=True)

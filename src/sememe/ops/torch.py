@@ -88,6 +88,26 @@ class TorchOps:
     def activation(self, x: Tensor, kind: Activation) -> Tensor:
         return _ACTIVATIONS[kind](x)
 
+    def experts(
+        self,
+        x: Tensor,
+        router: Module[Tensor],
+        up: Module[Tensor],
+        down: Module[Tensor],
+        *,
+        n_experts: int,
+        top_k: int,
+        activation: Activation,
+    ) -> Tensor:
+        shares, chosen = F.softmax(F.linear(x, router.weight).float(), -1).topk(top_k, -1)  # (T, top_k)
+        y = torch.zeros_like(x) if down.bias is None else down.bias.expand(x.shape).clone()
+        pairs = zip(up.weight.chunk(n_experts), down.weight.chunk(n_experts), strict=True)
+        for e, (up_e, down_e) in enumerate(pairs):
+            token, place = torch.where(chosen == e)
+            out = _ACTIVATIONS[activation](F.linear(x[token], up_e)) @ down_e
+            y.index_add_(0, token, out * shares[token, place, None].to(x.dtype))
+        return y
+
     def log1p(self, x: Tensor) -> Tensor:
         return torch.log1p(x)
 
