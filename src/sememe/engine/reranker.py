@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sememe.checkpoints.pair_heads import YesNo
 from sememe.engine.engine import EngineOptions
-from sememe.engine.loading import LoadOptions, load_model
+from sememe.engine.loading import LoadedModel, LoadOptions, load_model
 from sememe.engine.packing import pack
 from sememe.engine.pipeline import Pipeline
 from sememe.engine.precision import read_backend, read_precision
@@ -100,18 +100,17 @@ class Reranker:
         0 to 1; None does what the checkpoint says, as CrossEncoder does. instruction: for models that take one.
         """
         checked = [_pair(i, pair) for i, pair in enumerate(pairs)]
-        if instruction is not None and not isinstance(self._head, YesNo):
-            raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
+        self.check_instruction(instruction)
         logits = np.empty((len(checked), self.n_labels), np.float32)
         work = self._pipeline.run(
             [len(query) + len(document) for query, document in checked],
-            lambda indices: self._tokenize([checked[i] for i in indices], instruction),
-            self._compute,
+            lambda indices: self.tokenize([checked[i] for i in indices], instruction),
+            lambda indices, tokens: (indices, self.compute(tokens)),
             self._loaded.engine.options.token_budget,
         )
         for indices, values in work:
             logits[indices] = values
-        scores = _activated(logits, "softmax" if apply_softmax else activation or self.default_activation)
+        scores = activated(logits, "softmax" if apply_softmax else activation or self.default_activation)
         return scores[:, 0] if self.n_labels == 1 else scores
 
     def rank(
@@ -144,20 +143,34 @@ class Reranker:
         self._pipeline.close()
         self._loaded.engine.close()
 
-    def _tokenize(self, pairs: Sequence[tuple[str, str]], instruction: str | None) -> list[Tokens]:
+    # ── the steps one by one, for a scheduler that makes batches across callers ──────────────────────────────────────
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """Where the files came from, the backend, the precision with its reason, and the self-check's verdict."""
+        return self._loaded
+
+    def check_instruction(self, instruction: str | None) -> None:
+        """Raise InputError for an instruction to a model that takes none."""
+        if instruction is not None and not isinstance(self._head, YesNo):
+            raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
+
+    def tokenize(self, pairs: Sequence[tuple[str, str]], instruction: str | None) -> list[Tokens]:
+        """The pairs as the model will see them. Raises InputError."""
         tokenizer, head = self._checkpoint.tokenizer, self._head
         if not isinstance(head, YesNo):
             return tokenizer.encode_pairs(pairs, max_tokens=self.max_length)
         return head.tokenize(tokenizer, pairs, self.max_length, instruction)
 
-    def _compute(self, indices: list[int], tokens: list[Tokens]) -> tuple[list[int], NDArray[np.float32]]:
+    def compute(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
+        """(B, labels) logits of one batch of pairs. Raises CheckpointError."""
         batch = pack(tokens, self._checkpoint.positions)
         values = self._loaded.engine.program((), None)(batch)["score"]
         if not np.isfinite(values).all():
             raise CheckpointError(
                 "The model gave NaN or infinity; nothing was returned. Load it with precision='float32'."
             )
-        return indices, self._head.logits(values)
+        return self._head.logits(values)
 
 
 def _pair(i: int, pair: Any) -> tuple[str, str]:
@@ -166,7 +179,8 @@ def _pair(i: int, pair: Any) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def _activated(logits: NDArray[np.float32], activation: ScoreActivation) -> NDArray[np.float32]:
+def activated(logits: NDArray[np.float32], activation: ScoreActivation) -> NDArray[np.float32]:
+    """(N, labels) scores from logits. Raises InputError for an unknown activation."""
     if activation == "identity":
         return logits
     if activation == "sigmoid":
