@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.catalogue import CatalogueEntry
-from sememe.checkpoints import heads
+from sememe.checkpoints import adapters, heads
 from sememe.checkpoints.inputs import tokenize
 from sememe.checkpoints.json_files import read_json
 from sememe.checkpoints.modules import CheckpointFiles, read_limits, read_recipe
@@ -24,7 +24,7 @@ from sememe.checkpoints.token_heads import SparseVector, TokenVectors, TokenWeig
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.checkpoints.weights import arrange, check_tensor, read_tensors, stack
 from sememe.errors import CheckpointError, InputError
-from sememe.families import Family, find_family
+from sememe.families import AdaptedFamily, Family, find_family
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
 from sememe.records import Batch, EmbedOptions, Output, Role, Tokens
 
@@ -69,10 +69,11 @@ class Checkpoint:
         return limit if self.recipe.max_tokens is None else min(limit, self.recipe.max_tokens)
 
     def adapted(self, adapter: str | None) -> Mapping[str, Parameter]:
-        """The parameters with a task's adapter worked in; None leaves them bare."""
+        """The parameters with a task's adapter worked in; None leaves them bare. Raises InputError for an unknown one."""
         if adapter is None:
             return self.parameters
-        raise NotImplementedError
+        assert isinstance(self.family, AdaptedFamily), "only a family with adapters gives the recipe any"
+        return self.family.adapted(self.parameters, self.config, adapter)
 
     def head(self, output: Output) -> TokenWeights | VocabularyWeights | TokenVectors:
         """The head of an output besides the dense one."""
@@ -143,13 +144,18 @@ def load_checkpoint(
     else:
         raw = _read_config(folder)
         family = find_family(raw)
-        config = _family_config(folder, family, raw, entry)
         stored = read_tensors(folder, allow_pickle=allow_pickle)
+        if isinstance(family, AdaptedFamily) and (beside := adapters.read_settings(folder)):
+            raw["peft_adapters"] = beside
+            stored |= adapters.read_tensors(folder, beside)
+        config = _family_config(folder, family, raw, entry)
         limits = read_limits(folder)
         append_eos = True if entry is not None and entry.recipe.append_eos else None
         tokenizer = Tokenizer.read(folder, lower_case=limits.get("lower_case", False), append_eos=append_eos)
         files = CheckpointFiles(folder, raw, config, frozenset(stored), tokenizer, entry)
         recipe = read_recipe(files, changes)
+        if isinstance(family, AdaptedFamily):
+            recipe = replace(recipe, adapters=family.tasks(config))
         parameters = stack(_arranged(stored, family, config, recipe, folder, allow_pickle=allow_pickle), family)
     checkpoint = Checkpoint(folder, identity, family, config, recipe, tokenizer, parameters)
     if recipe.truncate_dim is not None and not 1 <= recipe.truncate_dim <= checkpoint.dimension:

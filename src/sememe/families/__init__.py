@@ -7,14 +7,26 @@ decided from `config.json` alone; strict loading then confirms it by the tensors
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import UnsupportedCheckpoint
-from sememe.families import bert, gte, jina_bert, jina_code, modernbert, mpnet, nomic_bert, nomic_moe, qwen3, t5
-from sememe.ops import BatchView, Ops, Weights
+from sememe.families import (
+    bert,
+    gte,
+    jina_bert,
+    jina_code,
+    jina_v3,
+    modernbert,
+    mpnet,
+    nomic_bert,
+    nomic_moe,
+    qwen3,
+    t5,
+)
+from sememe.ops import BatchView, Ops, Parameter, Weights
 
 
 class Family(Protocol):
@@ -43,8 +55,28 @@ class Family(Protocol):
     def forward(self, ops: Ops[Any], weights: Weights[Any], config: Any, batch: BatchView[Any], /) -> Any: ...
 
 
+@runtime_checkable
+class AdaptedFamily(Family, Protocol):
+    """A family whose weights differ by task; `families/jina_v3.py`."""
+
+    def tasks(self, config: Any, /) -> tuple[str, ...]: ...
+    def adapted(self, parameters: Mapping[str, Parameter], config: Any, task: str, /) -> dict[str, Parameter]: ...
+
+
 # The first that claims a config.json computes it: variants that share a model_type stand before the plain one.
-FAMILIES: tuple[Family, ...] = (jina_code, jina_bert, bert, mpnet, modernbert, t5, nomic_moe, nomic_bert, gte, qwen3)
+FAMILIES: tuple[Family, ...] = (
+    jina_code,
+    jina_bert,
+    jina_v3,
+    bert,
+    mpnet,
+    modernbert,
+    t5,
+    nomic_moe,
+    nomic_bert,
+    gte,
+    qwen3,
+)
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:

@@ -76,6 +76,9 @@ class Weights(Generic[Array]):
         full = self._prefix + name
         return Module(self._tensors[f"{full}.weight"], self._tensors.get(f"{full}.bias"))
 
+    def __contains__(self, name: str) -> bool:
+        return f"{self._prefix}{name}.weight" in self._tensors
+
     def bias(self, name: str) -> Array:
         """A bias whose weight is tied to another module's."""
         return self._tensors[f"{self._prefix}{name}.bias"]
