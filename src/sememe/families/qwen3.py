@@ -1,0 +1,124 @@
+"""Qwen3 as an embedder: a decoder whose queries and keys are normalised head by head before they are turned.
+
+Paper: Qwen3 technical report (2025), section 2; Zhang et al. 2025 (Qwen3-Embedding). Reference: transformers 5.23
+`Qwen3Model`. Checkpoints: Qwen3-Embedding and Qwen3-Reranker (0.6B, 4B, 8B), at random weights.
+Refused: rotary scalings (YaRN), attention biases, sliding windows, and activations that are not listed in `reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.families import llama_layout
+from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
+from sememe.families.rope import inverse_frequencies
+from sememe.ops import Activation, Array, BatchView, Ops, Rotary, Weights
+
+MODEL_TYPES = ("qwen3",)
+
+_KNOWN_KEYS = llama_layout.KNOWN_KEYS | {"use_sliding_window", "is_causal", "layer_types"}
+# Read by the reference only where `use_sliding_window` is true.
+_NO_CONSEQUENCE = llama_layout.NO_CONSEQUENCE | {"sliding_window", "max_window_layers"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shapes and constants. causal: a token sees itself and those before it; else all."""
+
+    vocab_size: int
+    hidden_size: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_size: int
+    intermediate_size: int
+    n_positions: int
+    eps: float
+    theta: float
+    activation: Activation
+    causal: bool
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest that the authors trained; rotary positions have no table of their own."""
+        return self.n_positions
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Config:
+        """Read `config.json`. Raises UnsupportedCheckpoint for what we do not compute."""
+        refuse_unless(raw, "attention_bias", (False,))
+        refuse_unless(raw, "mlp_bias", (False,))
+        refuse_unless(raw, "use_sliding_window", (False,))
+        refuse_unless(raw, "layer_types", (None, ["full_attention"] * raw["num_hidden_layers"]))
+        refuse_unknown_keys(raw, _KNOWN_KEYS | _NO_CONSEQUENCE)
+        return cls(
+            vocab_size=raw["vocab_size"],
+            hidden_size=raw["hidden_size"],
+            n_layers=raw["num_hidden_layers"],
+            n_heads=raw["num_attention_heads"],
+            n_kv_heads=raw["num_key_value_heads"],
+            head_size=raw["head_dim"],
+            intermediate_size=raw["intermediate_size"],
+            n_positions=raw["max_position_embeddings"],
+            eps=raw["rms_norm_eps"],
+            theta=llama_layout.read_rotary_base(raw),
+            activation=read_activation(raw, "hidden_act"),
+            causal=llama_layout.read_causal(raw),
+        )
+
+
+PREFIXES = llama_layout.PREFIXES
+RENAMES = (
+    *llama_layout.RENAMES,
+    (r"layers\.(\d+)\.post_attention_layernorm\.weight", r"layer.\1.mlp.norm.weight"),
+    (r"layers\.(\d+)\.self_attn\.q_norm\.weight", r"layer.\1.attention.query_norm.weight"),
+    (r"layers\.(\d+)\.self_attn\.k_norm\.weight", r"layer.\1.attention.key_norm.weight"),
+)
+IGNORED = llama_layout.IGNORED
+STACKED: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def claims(raw: Mapping[str, Any]) -> bool:
+    """Whether this file computes a checkpoint with this `config.json`."""
+    return raw.get("model_type") in MODEL_TYPES
+
+
+def tensors(config: Config) -> dict[str, tuple[int, ...]]:
+    """Every tensor that must be there, by our names, with its shape."""
+    h, d = config.hidden_size, config.head_size
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.word.weight": (config.vocab_size, h), "norm.weight": (h,)}
+    for i in range(config.n_layers):
+        shapes |= llama_layout.layer_shapes(
+            f"layer.{i}.", h, config.n_heads * d, config.n_kv_heads * d, config.intermediate_size
+        )
+        shapes |= {f"layer.{i}.attention.{which}_norm.weight": (d,) for which in ("query", "key")}
+    return shapes
+
+
+def positions(config: Config, token_ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(n,): 0, 1, 2, …"""
+    return llama_layout.positions(token_ids)
+
+
+def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: BatchView[Array]) -> Array:
+    """Hidden states (T, H)."""
+    rotary = Rotary(inverse_frequencies(config.theta, config.head_size), config.n_positions)
+    x = ops.embedding(weights["embeddings.word"], batch.token_ids)
+    for layer in weights.layers("layer", config.n_layers):
+        h = ops.rms_norm(x, layer["attention.norm"], config.eps)
+        q = ops.heads(ops.linear(h, layer["attention.query"]), config.n_heads)
+        k = ops.heads(ops.linear(h, layer["attention.key"]), config.n_kv_heads)
+        v = ops.heads(ops.linear(h, layer["attention.value"]), config.n_kv_heads)
+        q = ops.rotary(ops.rms_norm(q, layer["attention.query_norm"], config.eps), rotary, batch)
+        k = ops.rotary(ops.rms_norm(k, layer["attention.key_norm"], config.eps), rotary, batch)
+        attended = ops.merge_heads(ops.attention(q, k, v, batch, causal=config.causal))
+        x = x + ops.linear(attended, layer["attention.output"])
+        h = ops.rms_norm(x, layer["mlp.norm"], config.eps)
+        gate = ops.activation(ops.linear(h, layer["mlp.gate"]), config.activation)
+        x = x + ops.linear(gate * ops.linear(h, layer["mlp.up"]), layer["mlp.down"])
+    return ops.rms_norm(x, weights["norm"], config.eps)
