@@ -135,7 +135,11 @@ class Engine:
         rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, len(texts))
         unique = list(row_of)
         cached = self._read_cache(unique, options)
-        gathered = self._gather(unique, cached, options, on_progress)
+        try:
+            gathered = self._gather(unique, cached, options, on_progress)
+        except InputError:
+            self.tokenize(texts, options)  # raises it again, with the input's place in the caller's list
+            raise
         n_cached = sum(int(row) in cached for row in rows) if cached else 0
         return self._answer(gathered, rows, options, n_cached, time.perf_counter() - started)
 
