@@ -1,0 +1,104 @@
+"""Figures for Prometheus: TEI's names under our prefix, and a few of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sememe.records import Usage
+from sememe.server.scheduler import Health
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """One server's counters. It is the scheduler's observer, and what the gate reports requests to."""
+
+    def __init__(self, health: Callable[[], Health] | None = None) -> None:
+        """health: the scheduler's, read when somebody asks for the figures; set by `watch` otherwise."""
+        self._registry = CollectorRegistry()
+        names = ["route", "status"]
+        self._requests = Counter("sememe_request_count", "Requests answered.", names, registry=self._registry)
+        self._durations = Histogram(
+            "sememe_request_duration", "Seconds from a request's head to its answer.", ["route"],
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._inference = Histogram(
+            "sememe_request_inference_duration", "Seconds of one batch on the device.",
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._queue_age = Histogram(
+            "sememe_request_queue_duration", "Seconds that a batch's oldest input waited.",
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._batch_inputs = Histogram(
+            "sememe_batch_next_size", "Inputs of a batch.", buckets=_TOKENS[:9], registry=self._registry
+        )
+        self._batch_tokens = Histogram(
+            "sememe_batch_next_tokens", "Tokens of a batch.", buckets=_TOKENS, registry=self._registry
+        )
+        self._batch_fill = Histogram(
+            "sememe_batch_fill", "Tokens of a batch over the token budget.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1), registry=self._registry,
+        )  # fmt: skip
+        self._inputs = Counter("sememe_embed_count", "Inputs embedded.", registry=self._registry)
+        self._tokens = Counter("sememe_embed_tokens", "Tokens of inputs embedded.", registry=self._registry)
+        self._truncated = Counter("sememe_truncated_inputs", "Inputs that were cut.", registry=self._registry)
+        self._cached = Counter("sememe_cache_hits", "Inputs that the embedding cache had.", registry=self._registry)
+        if health is not None:
+            self.watch(health)
+
+    def watch(self, health: Callable[[], Health]) -> None:
+        """Give the scheduler's state among the figures."""
+        self._registry.register(_Gauges(health))
+
+    def batch_done(
+        self, n_inputs: int, n_tokens: int, token_budget: int, seconds: float, oldest_seconds: float
+    ) -> None:
+        """One batch went through the device."""
+        self._inference.observe(seconds)
+        self._queue_age.observe(oldest_seconds)
+        self._batch_inputs.observe(n_inputs)
+        self._batch_tokens.observe(n_tokens)
+        self._batch_fill.observe(n_tokens / token_budget)
+
+    def request_done(self, route: str, status: int, seconds: float) -> None:
+        """One request was answered. route: the path as declared, so that there are only so many."""
+        self._requests.labels(route, str(status)).inc()
+        self._durations.labels(route).observe(seconds)
+
+    def embedded(self, usage: Usage) -> None:
+        """One call was embedded."""
+        self._inputs.inc(usage.n_inputs)
+        self._tokens.inc(usage.n_tokens)
+        self._truncated.inc(usage.n_truncated)
+        self._cached.inc(usage.n_cached)
+
+    def text(self) -> bytes:
+        """All figures, in Prometheus' text form."""
+        return generate_latest(self._registry)
+
+
+class _Gauges(Collector):
+    """The scheduler's state at the moment of reading."""
+
+    def __init__(self, health: Callable[[], Health]) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        health = self._health()
+        figures = {
+            "sememe_queue_size": ("Inputs that wait.", health.queue_inputs),
+            "sememe_queue_tokens": ("Tokens that wait.", health.queue_tokens),
+            "sememe_queue_age_seconds": ("How long the oldest input has waited.", health.oldest_seconds),
+            "sememe_tokens_per_second": ("The measured rate while the device is busy.", health.tokens_per_second),
+            "sememe_worker_restarts": ("Threads that died and were replaced.", health.restarts),
+            "sememe_healthy": ("1 while the workers live and none is stuck.", health.is_alive),
+        }
+        for name, (help_text, value) in figures.items():
+            yield GaugeMetricFamily(name, help_text, value=value)

@@ -1,0 +1,194 @@
+"""The models of one server, by the names that clients may give."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sememe.engine.embedder import Embedder
+from sememe.engine.reranker import Reranker
+from sememe.errors import InputError, NotFound
+from sememe.records import EmbedOptions, Output
+from sememe.server.lines import EmbedLine, PairLine
+
+logger = logging.getLogger(__name__)
+
+# Different options of one model whose line and fingerprint are kept: prompts may be anything.
+_KEPT = 512
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How the server's models are loaded; the same for all. Fields as of `Embedder`."""
+
+    device: str = "auto"
+    backend: str = "auto"
+    precision: str = "auto"
+    offline: bool = False
+    cache_folder: Path | None = None
+    embedding_cache: Path | None = None
+    n_threads: int = 0
+    token_budget: int | None = None
+
+
+class EmbeddingModel:
+    """An embedder that is served."""
+
+    def __init__(self, name: str, embedder: Embedder) -> None:
+        self.name, self.embedder = name, embedder
+        self.engine = embedder.loaded.engine
+        self.line = lru_cache(_KEPT)(self._line)
+        self.fingerprint = lru_cache(_KEPT)(self._fingerprint)
+
+    def _line(self, options: EmbedOptions) -> EmbedLine:
+        """The way through the model with these options. Raises InputError for what it cannot give."""
+        self.engine.check_options(options)
+        self.fingerprint(options)  # refuses an unknown prompt, before anything is queued
+        return EmbedLine(self.name, self.engine, options)
+
+    @property
+    def default_outputs(self) -> tuple[Output, ...]:
+        """What a request gets that asks for no kind: dense where the model has it."""
+        return self.engine.checkpoint.recipe.outputs[:1]
+
+    def _fingerprint(self, options: EmbedOptions) -> str:
+        return self.embedder.fingerprint(options)
+
+    @property
+    def kind(self) -> str:
+        """As the lists of models say it."""
+        return "embedding"
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.embedder.close()
+
+
+class ScoringModel:
+    """A reranker, or a classifier of pairs, that is served."""
+
+    def __init__(self, name: str, reranker: Reranker) -> None:
+        self.name, self.reranker = name, reranker
+        self.engine = reranker.loaded.engine
+        self.line = lru_cache(_KEPT)(self._line)
+
+    def _line(self, instruction: str | None) -> PairLine:
+        return PairLine(self.name, self.reranker, instruction)
+
+    @property
+    def kind(self) -> str:
+        """As the lists of models say it."""
+        return "reranker" if self.reranker.n_labels == 1 else "classifier"
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.reranker.close()
+
+
+Model = EmbeddingModel | ScoringModel
+
+
+class Models:
+    """What a server serves. The first embedder and the first reranker answer where a request names no model.
+
+    aliases: further names, such as `text-embedding-3-small` for clients that cannot change theirs.
+    """
+
+    def __init__(self, models: Sequence[Model], aliases: Mapping[str, str] | None = None) -> None:
+        self._models = {model.name: model for model in models}
+        if len(self._models) < len(models):
+            raise InputError(f"Two models have one name: {', '.join(model.name for model in models)}.")
+        self._names = dict(self._models)
+        for name in self._models:
+            self._names.setdefault(name.rstrip("/").rpartition("/")[2], self._models[name])
+        for alias, name in (aliases or {}).items():
+            if name not in self._names:
+                raise InputError(f"Alias {alias!r} is for {name!r}, which is not served; {self._known()} are.")
+            self._names[alias] = self._names[name]
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def names(self) -> list[str]:
+        """Every name that a client may give, the models' own first."""
+        return list(self._names)
+
+    def find(self, name: str | None) -> Model:
+        """The model of that name; None is the first. Raises NotFound."""
+        if not name:
+            return next(iter(self._models.values()))
+        if name not in self._names:
+            raise NotFound(
+                f"Model {name!r} is not served here; {self._known()} are. Name one of them, or start the server with "
+                f"--alias {name}=MODEL."
+            )
+        return self._names[name]
+
+    def embedder(self, name: str | None) -> EmbeddingModel:
+        """The embedder of that name; None is the first there is. Raises NotFound, InputError."""
+        if not name:
+            found = next((model for model in self if isinstance(model, EmbeddingModel)), None)
+            if found is None:
+                raise InputError(f"This server embeds nothing; it serves {self._known()}, which score pairs.")
+            return found
+        model = self.find(name)
+        if not isinstance(model, EmbeddingModel):
+            raise InputError(f"{name} scores pairs and gives no embeddings. Use a rerank route.")
+        return model
+
+    def scorer(self, name: str | None) -> ScoringModel:
+        """The reranker or classifier of that name; None is the first there is. Raises NotFound, InputError."""
+        if not name:
+            found = next((model for model in self if isinstance(model, ScoringModel)), None)
+            if found is None:
+                raise InputError(f"This server has no reranker; it serves {self._known()}. Start it with one.")
+            return found
+        model = self.find(name)
+        if not isinstance(model, ScoringModel):
+            raise InputError(f"{name} gives embeddings and scores no pairs. Use an embedding route, or another model.")
+        return model
+
+    def _known(self) -> str:
+        return ", ".join(self._models)
+
+    def close(self) -> None:
+        """Let every model's threads go."""
+        for model in self._models.values():
+            model.close()
+
+
+def load_models(names: Sequence[str], options: ModelOptions, aliases: Mapping[str, str] | None = None) -> Models:
+    """Load and check every model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
+    return Models([_load(name, options) for name in names], aliases)
+
+
+def _load(name: str, options: ModelOptions) -> Model:
+    """As an embedder, or, where the checkpoint gives no embeddings, as a reranker."""
+    embedder = Embedder(
+        name,
+        device=options.device,
+        backend=options.backend,
+        precision=options.precision,
+        offline=options.offline,
+        cache_folder=options.cache_folder,
+        embedding_cache=options.embedding_cache,
+        n_threads=options.n_threads,
+        token_budget=options.token_budget,
+        progress=True,
+    )
+    if embedder.loaded.engine.checkpoint.recipe.outputs:
+        return EmbeddingModel(name, embedder)
+    embedder.close()
+    reranker = Reranker(
+        name,
+        device=options.device,
+        backend=options.backend,
+        precision=options.precision,
+        offline=options.offline,
+        cache_folder=options.cache_folder,
+        n_threads=options.n_threads,
+    )
+    return ScoringModel(name, reranker)

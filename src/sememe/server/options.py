@@ -1,0 +1,54 @@
+"""How a server runs: every option with its default, in one place. Files and the environment are read by the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sememe.errors import InputError
+from sememe.server.models import ModelOptions
+from sememe.server.scheduler import SchedulerOptions
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """models: names; the first embedder and the first reranker answer where a request names none. aliases: alias=model.
+
+    api_keys: any of them opens every route but health; none leaves the server open. cors_origins: none by default.
+    max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
+    uds: a Unix socket instead of host and port. certificate, key: files in PEM, for TLS.
+    """
+
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8080
+    uds: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 32_000_000
+    max_inputs: int = 2048
+    drain_seconds: float = 20.0
+    loading: ModelOptions = field(default_factory=ModelOptions)
+    scheduling: SchedulerOptions = field(default_factory=SchedulerOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "max_inputs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"port is {self.port}; expected 0 to 65535, where 0 takes a free one.")
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("TLS needs both files: certificate and key.")
+        if any(not key.strip() or not key.isascii() for key in self.api_keys):
+            raise InputError("An API key is empty or has characters that a header cannot hold.")
+        self.alias_of()
+
+    def alias_of(self) -> dict[str, str]:
+        """The aliases as alias → model. Raises InputError for one without `=`."""
+        pairs = [alias.partition("=") for alias in self.aliases]
+        if wrong := [alias for alias, equals, name in pairs if not (alias and equals and name)]:
+            raise InputError(f"Alias {wrong[0]!r} is not of the form NAME=MODEL.")
+        return {alias: name for alias, _, name in pairs}

@@ -1,0 +1,109 @@
+"""What goes wrong, with its HTTP status: the one table. How it is written is each dialect's own affair."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from sememe.errors import (
+    CheckpointError,
+    CollectionMismatch,
+    InputError,
+    NotFound,
+    Overloaded,
+    SememeError,
+    UnsupportedCheckpoint,
+)
+from sememe.server.scheduler import Unavailable
+
+Kind = Literal[
+    "input",  # a value that cannot be used
+    "empty",  # no input at all
+    "body",  # no JSON, or fields of wrong types
+    "media_type",
+    "too_large",
+    "unauthorized",
+    "rate_limit",
+    "not_found",
+    "method",
+    "mismatch",
+    "overloaded",
+    "unavailable",
+    "deadline",
+    "unsupported",
+    "model",
+    "internal",
+]
+
+STATUS: dict[Kind, int] = {
+    "input": 422,
+    "empty": 422,
+    "body": 422,
+    "media_type": 415,
+    "too_large": 413,
+    "unauthorized": 401,
+    "rate_limit": 429,
+    "not_found": 404,
+    "method": 405,
+    "mismatch": 409,
+    "overloaded": 429,
+    "unavailable": 503,
+    "deadline": 504,
+    "unsupported": 501,
+    "model": 500,
+    "internal": 500,
+}
+
+# The first that fits; subclasses before their parents.
+_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+    (InputError, "input"),
+    (NotFound, "not_found"),
+    (UnsupportedCheckpoint, "unsupported"),
+    (CheckpointError, "model"),
+    (CollectionMismatch, "mismatch"),
+    (Overloaded, "overloaded"),
+    (Unavailable, "unavailable"),
+    (TimeoutError, "deadline"),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that went wrong. param: the field it is about, where that is known."""
+
+    kind: Kind
+    message: str
+    param: str | None = None
+    retry_after_seconds: float | None = None
+
+    @property
+    def status(self) -> int:
+        """The usual HTTP status; a dialect may have another."""
+        return STATUS[self.kind]
+
+    def headers(self) -> dict[str, str]:
+        """When to come again: in whole seconds for everybody, in milliseconds for those who read them."""
+        if self.retry_after_seconds is None:
+            return {}
+        seconds = self.retry_after_seconds
+        return {"Retry-After": str(max(1, math.ceil(seconds))), "Retry-After-Ms": str(max(1, math.ceil(seconds * 1e3)))}
+
+
+class ProblemError(SememeError):
+    """A problem of the exchange itself, not of what was asked: no JSON, no key, too many bytes."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem behind an exception. What we did not raise on purpose says nothing of itself to the client."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    for known, kind in _KINDS:
+        if isinstance(error, known):
+            after = error.retry_after_seconds if isinstance(error, Overloaded) else None
+            return Problem(kind, str(error), retry_after_seconds=after)
+    return Problem("internal", f"Something went wrong inside the server ({type(error).__name__}); its log has more.")

@@ -1,0 +1,257 @@
+"""What every dialect calls: embed, score, tokenize, decode. A dialect parses into these records and writes their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.engine.engine import RawEmbedding
+from sememe.engine.reranker import ScoreActivation, activated
+from sememe.errors import CollectionMismatch, InputError
+from sememe.records import Embeddings, EmbedOptions, Role, Tokens, Usage
+from sememe.server.lines import RawScore
+from sememe.server.models import EmbeddingModel, Models, ScoringModel
+from sememe.server.scheduler import Health, Scheduler, Unavailable
+from sememe.server.waiting import Lane
+
+Cut = Literal["end", "start", "error"]
+CANARY = "A canary in the coal mine: its vector is known."
+# The canary's vector may differ from the one at start-up by the order of sums in another batch, in bfloat16.
+_CANARY_COSINE = 0.995
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a request says besides its inputs, on every route, in headers.
+
+    if_fingerprint: refuse to answer with vectors of another space. timeout_seconds: after which nobody wants the
+    answer. lane: None decides by the number of inputs.
+    """
+
+    if_fingerprint: str | None = None
+    timeout_seconds: float | None = None
+    lane: Lane | None = None
+
+
+_NO_CONDITIONS = Conditions()
+_AS_THE_CHECKPOINT_SAYS = EmbedOptions()
+
+
+@dataclass(frozen=True)
+class EmbedCall:
+    """Inputs to embed. model: None is the server's first embedder. cut: which end of a long input is given up."""
+
+    inputs: Sequence[str]
+    options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
+    model: str | None = None
+    cut: Cut = "end"
+    conditions: Conditions = _NO_CONDITIONS
+
+
+@dataclass(frozen=True)
+class ScoreCall:
+    """Pairs to score. activation: None is the model's own. truncate: False refuses a pair that is too long."""
+
+    pairs: Sequence[tuple[str, str]]
+    model: str | None = None
+    activation: ScoreActivation | None = None
+    instruction: str | None = None
+    truncate: bool = True
+    conditions: Conditions = _NO_CONDITIONS
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The answer to an EmbedCall, and the model that gave it."""
+
+    model: str
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True)
+class Scored:
+    """(N, labels) scores, and what was read."""
+
+    model: str
+    scores: NDArray[np.float32]
+    n_tokens: int
+    n_dropped: NDArray[np.int32]
+
+    def ranked(self, top_n: int | None = None) -> list[tuple[int, float]]:
+        """(index, score), best first; equal scores in the order given."""
+        order = np.argsort(-self.scores[:, 0], kind="stable")[:top_n]
+        return [(int(i), float(self.scores[i, 0])) for i in order]
+
+
+class Service:
+    """Models behind one scheduler."""
+
+    def __init__(
+        self,
+        models: Models,
+        scheduler: Scheduler,
+        *,
+        max_inputs: int = 2048,
+        on_usage: Callable[[Usage], None] | None = None,
+    ) -> None:
+        """max_inputs: of one request. on_usage: told of every call that was embedded."""
+        self._on_usage = on_usage
+        self.models, self.scheduler, self._max_inputs = models, scheduler, max_inputs
+        self._canaries: dict[str, NDArray[np.float32]] = {}
+        self.started = time.time()
+
+    @property
+    def max_inputs(self) -> int:
+        """Inputs that one request may have."""
+        return self._max_inputs
+
+    async def embed(self, call: EmbedCall) -> Embedded:
+        """Raises InputError, NotFound, CollectionMismatch, Overloaded, Unavailable, TimeoutError, CheckpointError."""
+        model = self.models.embedder(call.model)
+        options = _without_cutting(call)
+        self._check_size(len(call.inputs))
+        line = model.line(options)
+        _check_fingerprint(call.conditions, model.fingerprint(options))
+        started = time.perf_counter()
+
+        def finish(values: list[RawEmbedding]) -> Embeddings:
+            return model.engine.finish(values, options, time.perf_counter() - started)
+
+        embeddings = await self.scheduler.run(
+            line, call.inputs, finish, lane=call.conditions.lane, timeout_seconds=call.conditions.timeout_seconds
+        )
+        if self._on_usage is not None:
+            self._on_usage(embeddings.usage)
+        return Embedded(model.name, embeddings)
+
+    async def score(self, call: ScoreCall) -> Scored:
+        """Raises as `embed`."""
+        model = self.models.scorer(call.model)
+        self._check_size(len(call.pairs))
+        line = model.line(call.instruction)
+        activation = call.activation or model.reranker.default_activation
+
+        def finish(values: list[RawScore]) -> Scored:
+            long = next((i for i, value in enumerate(values) if value.n_dropped), None)
+            if long is not None and not call.truncate:
+                raise InputError(
+                    f"Pair {long} has {values[long].n_tokens + values[long].n_dropped:,} tokens; this model reads at "
+                    f"most {model.reranker.max_length:,}. Shorten it, or allow truncation."
+                )
+            logits = np.array([value.logits for value in values], np.float32).reshape(-1, model.reranker.n_labels)
+            n_dropped = np.array([value.n_dropped for value in values], np.int32)
+            return Scored(model.name, activated(logits, activation), sum(v.n_tokens for v in values), n_dropped)
+
+        return await self.scheduler.run(
+            line, call.pairs, finish, lane=call.conditions.lane, timeout_seconds=call.conditions.timeout_seconds
+        )
+
+    def _check_size(self, n_inputs: int) -> None:
+        if n_inputs == 0:
+            raise InputError("The list of inputs is empty; expected at least one.")
+        if n_inputs > self._max_inputs:
+            raise InputError(f"The request has {n_inputs:,} inputs; this server takes {self._max_inputs:,} at once.")
+
+    async def tokenize(
+        self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], *, special: bool
+    ) -> list[Tokens]:
+        """The texts' tokens, off the event loop. special: with the special tokens around them."""
+        tokenizer = model.engine.checkpoint.tokenizer
+        longest = max(map(len, texts), default=0) + tokenizer.n_special + 1
+        work = (
+            (lambda: tokenizer.encode(texts, max_tokens=4 * longest))
+            if special
+            else (lambda: tokenizer.encode_plain(texts))
+        )
+        return await asyncio.to_thread(work)
+
+    async def decode(self, model: EmbeddingModel | ScoringModel, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of token ids of the model's own vocabulary. Raises InputError for an id that it does not have."""
+        tokenizer = model.engine.checkpoint.tokenizer
+        for row in ids:
+            for token_id in row:
+                if not 0 <= token_id < tokenizer.vocabulary_size:
+                    raise InputError(
+                        f"Token id {token_id} is not in this model's vocabulary of {tokenizer.vocabulary_size:,}. "
+                        "Ids of another tokenizer mean other words here: send texts."
+                    )
+        return await asyncio.to_thread(lambda: [tokenizer.decode(row) for row in ids])
+
+    # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def health(self) -> Health:
+        """How the scheduler goes."""
+        return self.scheduler.health()
+
+    async def warm_up(self) -> None:
+        """Send the canary through every model once and remember its answer; the server is ready afterwards."""
+        for model in self.models:
+            self._canaries[model.name] = await self._canary(model, 120.0)
+
+    async def check_canary(self, timeout_seconds: float = 5.0) -> None:
+        """Send the canary through the real queue. Raises Unavailable, TimeoutError, and what embedding raises."""
+        if not self._canaries:
+            raise Unavailable("The server is not ready: its models are warming up.")
+        for model in self.models:
+            known, now = self._canaries[model.name], await self._canary(model, timeout_seconds)
+            lengths = float(np.linalg.norm(known) * np.linalg.norm(now))
+            if not np.isfinite(now).all() or float(known @ now) < _CANARY_COSINE * lengths:
+                raise Unavailable(f"{model.name} gives another vector for the canary than at the start.")
+
+    async def _canary(self, model: EmbeddingModel | ScoringModel, timeout_seconds: float) -> NDArray[np.float32]:
+        conditions = Conditions(timeout_seconds=timeout_seconds, lane="interactive")
+        if isinstance(model, ScoringModel):
+            scored = await self.score(ScoreCall([(CANARY, CANARY)], model.name, "identity", conditions=conditions))
+            return scored.scores[0]
+        output = model.engine.checkpoint.recipe.outputs[0]
+        call = EmbedCall([CANARY], EmbedOptions(prompt="", outputs=(output,)), model.name, conditions=conditions)
+        embeddings = (await self.embed(call)).embeddings
+        if embeddings.dense is not None:
+            return np.asarray(embeddings.dense[0], np.float32)
+        if embeddings.multi_vector is not None:
+            return np.asarray(embeddings.multi_vector[0].mean(0), np.float32)
+        assert embeddings.sparse is not None
+        return embeddings.sparse.values
+
+
+_ROLES: dict[str, Role] = {
+    "search_query": "query",
+    "query": "query",
+    "retrieval.query": "query",
+    "search_document": "document",
+    "document": "document",
+    "passage": "document",
+    "retrieval.passage": "document",
+}
+
+
+def options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) -> EmbedOptions:
+    """The options with the model's own adapter or prompt of that name, else with the role it means.
+
+    Classification, clustering and the like are no roles: a model without a prompt of that name embeds as it always does.
+    """
+    recipe = model.engine.checkpoint.recipe
+    if task in recipe.adapters:
+        return replace(options, task=task)
+    if task in recipe.prompts:
+        return replace(options, prompt_name=task)
+    return replace(options, role=_ROLES.get(task))
+
+
+def _without_cutting(call: EmbedCall) -> EmbedOptions:
+    """Only the end of an input can be given up; a cut at the start is refused where there is something to cut."""
+    return call.options if call.cut == "end" else replace(call.options, truncate=False)
+
+
+def _check_fingerprint(conditions: Conditions, fingerprint: str) -> None:
+    if conditions.if_fingerprint not in (None, "*", fingerprint):
+        raise CollectionMismatch(
+            f"These vectors would be of the space {fingerprint}, not of {conditions.if_fingerprint} as If-Fingerprint "
+            "asks: another model, prompt, number of dimensions or type. Their distances would mean nothing."
+        )
