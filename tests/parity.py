@@ -130,6 +130,23 @@ def check_alone(body: Body, ids: Sequence[NDArray[np.int32]], *, limit: float = 
         assert off <= limit, f"{body.folder.name} on {backend.name}: alone is {off:.2e} away, at most {limit:.0e}"
 
 
+def check_bfloat16(body: Body, ids: Sequence[NDArray[np.int32]], *, limit: float = 0.05) -> None:
+    """Both backends in bfloat16 stay near themselves in float32: nothing overflows, no position is lost to rounding."""
+    batch = batch_of(body, ids)
+    for backend in backends():
+        exact = hidden_states(body, backend, batch)
+        off = distance(hidden_states(body, backend, batch, "bfloat16"), exact)
+        assert off <= limit, f"{body.folder.name} on {backend.name}: bfloat16 is {off:.2e} away, at most {limit:.0e}"
+
+
+def respelled(folder: Path, *, without: Sequence[str] = (), **entries: Any) -> Path:
+    """The same checkpoint with entries of config.json left out, then others put in."""
+    raw = json.loads((folder / "config.json").read_text("utf-8"))
+    kept = {name: value for name, value in raw.items() if name not in without}
+    (folder / "config.json").write_text(json.dumps({**kept, **entries}), "utf-8")
+    return folder
+
+
 def gradients(body: Body, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
     """The gradient of a random sum of the hidden states, for every parameter."""
     leaves = {name: leaf.requires_grad_() for name, leaf in tensors(body.parameters, "cpu", torch.float32).items()}
