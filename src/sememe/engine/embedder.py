@@ -249,6 +249,8 @@ class Embedder:
         return self._encode(inputs, "document", _EncodeArguments(**arguments))
 
     def _encode(self, inputs: str | Sequence[str], role: Role | None, asked: _EncodeArguments) -> NDArray[Any]:
+        if isinstance(inputs, Mapping):
+            raise InputError("Inputs are a mapping; expected a text or a list of texts.")
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         if asked.output_value != "sentence_embedding":
             raise InputError(f"output_value is {asked.output_value!r}; encode gives 'sentence_embedding'.")
@@ -276,13 +278,13 @@ class Embedder:
 
     # ── similarity ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
         """(N, D) and (M, D) to (N, M) scores by the model's own similarity; higher is nearer."""
-        return similarities.similarity(a, b, self.similarity_fn_name)
+        return similarities.similarity(embeddings1, embeddings2, self.similarity_fn_name)
 
-    def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    def similarity_pairwise(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
         """(N, D) and (N, D) to (N,) scores by the model's own similarity."""
-        return similarities.similarity_pairwise(a, b, self.similarity_fn_name)
+        return similarities.similarity_pairwise(embeddings1, embeddings2, self.similarity_fn_name)
 
     def close(self) -> None:
         """Let the threads go; the embedder cannot be used afterwards."""
