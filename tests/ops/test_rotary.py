@@ -71,3 +71,27 @@ def test_two_rotaries_in_one_graph_do_not_mix() -> None:
         return _turned(_turned(tables["x"].reshape(6, 1, 8), near, batch.positions), far, batch.positions)
 
     operations.check(build, reference, {"x": normal(6, 8)}, batch)
+
+
+def test_frequencies_by_length() -> None:
+    """Each sequence turns by its own length, on one program for all of them."""
+    batch = operations.batch([5, 1, 9])
+    plain = _frequencies(8)
+
+    def by_length(n: int) -> Values:
+        return np.asarray(plain * np.float32(1 / n), np.float32)
+
+    rotary = Rotary(plain, 16, by_length=by_length)
+
+    def build(ops: Any, weights: Any, view: Any) -> Any:
+        return ops.rotary(ops.heads(ops.embedding(weights["x"], view.token_ids), 2), rotary, view)
+
+    def reference(tables: Mapping[str, Values]) -> Values:
+        x = tables["x"].reshape(15, 2, 8)
+        spans = operations.spans(batch)
+        turned = [
+            _turned(x[span], Rotary(by_length(span.stop - span.start), 16), batch.positions[span]) for span in spans
+        ]
+        return np.concatenate(turned)
+
+    operations.check(build, reference, {"x": normal(15, 16)}, batch)
