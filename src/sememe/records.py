@@ -93,9 +93,10 @@ class Usage:
 class EmbedOptions:
     """How to embed; the same for every input of a call.
 
-    role: `query` or `document` chooses the checkpoint's prompt for that role, if it has one; None applies the
-    checkpoint's default prompt, if it names one. prompt_name chooses by name, prompt gives the text itself;
-    a prompt given as "" means none. Only one of the three may be given.
+    role: `query` or `document` chooses the checkpoint's prompt for that role, if it has one, and how the input is laid
+    out, where that differs; None applies the checkpoint's default prompt, if it names one. prompt_name chooses a prompt
+    by name, prompt gives the text itself, one of the two at most; they go before the role's. A prompt given as "" means
+    none.
     instruction: what a query is for, filled into the prompt of models that take one. examples: (query, response) pairs
     put before it, for models that learn in context. task: the adapter and its prompt, for models that have several.
     dimensions: keep the first so many values (Matryoshka), then normalise again where the vectors were normalised.

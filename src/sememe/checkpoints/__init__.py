@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from sememe.catalogue import CatalogueEntry
 from sememe.checkpoints import adapters, heads
+from sememe.checkpoints.contents import CheckpointFiles, body_folder
 from sememe.checkpoints.inputs import tokenize
 from sememe.checkpoints.json_files import read_json
-from sememe.checkpoints.modules import CheckpointFiles, read_limits, read_recipe
+from sememe.checkpoints.modules import read_limits, read_recipe
 from sememe.checkpoints.pickled import read_pickled
-from sememe.checkpoints.recipe import Projection, Recipe, RecipeChanges
+from sememe.checkpoints.recipe import Recipe, RecipeChanges
 from sememe.checkpoints.static import is_static, read_static
+from sememe.checkpoints.steps import Projection, tensors_of
 from sememe.checkpoints.token_heads import SparseVector, TokenVectors, TokenWeights, VocabularyWeights, per_input
 from sememe.checkpoints.tokenizer import Tokenizer
-from sememe.checkpoints.weights import arrange, check_tensor, read_tensors, stack
+from sememe.checkpoints.weights import arrange, check_tensor, our_names, read_tensors, stack
 from sememe.errors import CheckpointError, InputError
 from sememe.families import AdaptedFamily, Family, find_family
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
@@ -109,6 +111,12 @@ class Checkpoint:
         rows = list(output) if isinstance(head, VocabularyWeights) else per_input(output, batch.cu_seqlens)
         return [head.collect(row, t) for row, t in zip(rows, tokens, strict=True)]
 
+    def look_up(self, tokens: Sequence[Tokens]) -> list[SparseVector]:
+        """One sparse vector an input, where queries have fixed weights."""
+        head = self.recipe.sparse
+        assert isinstance(head, VocabularyWeights)
+        return [head.query(t) for t in tokens]
+
     def collect_vectors(
         self, output: NDArray[np.float32], batch: Batch, tokens: Sequence[Tokens], role: Role | None
     ) -> list[NDArray[np.float32]]:
@@ -142,21 +150,23 @@ def load_checkpoint(
     if is_static(folder):
         family, config, recipe, tokenizer, parameters = read_static(folder, changes, entry)
     else:
-        raw = _read_config(folder)
+        body = body_folder(folder)
+        raw = _read_config(body)
         family = find_family(raw)
-        stored = read_tensors(folder, allow_pickle=allow_pickle)
+        stored = read_tensors(body, allow_pickle=allow_pickle)
         if isinstance(family, AdaptedFamily) and (beside := adapters.read_settings(folder)):
             raw["peft_adapters"] = beside
             stored |= adapters.read_tensors(folder, beside)
-        config = _family_config(folder, family, raw, entry)
-        limits = read_limits(folder)
-        append_eos = True if entry is not None and entry.recipe.append_eos else None
-        tokenizer = Tokenizer.read(folder, lower_case=limits.get("lower_case", False), append_eos=append_eos)
-        files = CheckpointFiles(folder, raw, config, frozenset(stored), tokenizer, entry)
+        config = _family_config(body, family, raw, entry)
+        end = entry.recipe.append_eos if entry is not None else None
+        tokenizer = Tokenizer.read(body, lower_case=read_limits(body).get("lower_case", False), end=end)
+        files = CheckpointFiles(folder, body, raw, config, our_names(stored, family), tokenizer, entry)
         recipe = read_recipe(files, changes)
         if isinstance(family, AdaptedFamily):
             recipe = replace(recipe, adapters=family.tasks(config))
         parameters = stack(_arranged(stored, family, config, recipe, folder, allow_pickle=allow_pickle), family)
+        if isinstance(recipe.sparse, VocabularyWeights):
+            parameters |= recipe.sparse.pieces(parameters)
     checkpoint = Checkpoint(folder, identity, family, config, recipe, tokenizer, parameters)
     if recipe.truncate_dim is not None and not 1 <= recipe.truncate_dim <= checkpoint.dimension:
         width = checkpoint.dimension
@@ -190,7 +200,7 @@ def _arranged(
     stored: Mapping[str, Parameter], family: Family, config: Any, recipe: Recipe, folder: Path, *, allow_pickle: bool
 ) -> dict[str, Parameter]:
     """Every tensor that the family and the heads need, from the main file and the modules' own."""
-    wanted = family.tensors(config) | heads.dense_tensors(recipe)
+    wanted = family.tensors(config) | tensors_of(recipe.steps)
     for head in (recipe.sparse, recipe.multi_vector, recipe.pair):
         wanted |= head.tensors() if head is not None else {}
     beside = {name: shape for name, shape in wanted.items() if _file_of(folder, name) is not None}

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.checkpoints.templates import fill
 from sememe.checkpoints.tokenizer import Tokenizer
+from sememe.errors import InputError
 from sememe.ops import Activation, Array, BatchView, Module, Ops, Weights
 from sememe.records import Tokens
 
@@ -22,7 +24,7 @@ from sememe.records import Tokens
 class Classifier:
     """Logits from the first token, or the mean, through one hidden layer.
 
-    hidden: the name of that layer: `pooler` (BERT, GTE), `classifier_dense` (RoBERTa, ModernBERT). norm_eps: a layer
+    hidden: the name of that layer: `pooler` (BERT, GTE), `classifier_dense` (RoBERTa, DistilBERT, ModernBERT). norm_eps: a layer
     norm follows it (ModernBERT); None for none. n_labels: 1 for rerankers. default_activation: of the logits, as the
     checkpoint says; CrossEncoder takes the sigmoid for one label where it does not.
     """
@@ -34,6 +36,7 @@ class Classifier:
     n_labels: int
     has_hidden_bias: bool = True
     norm_eps: float | None = None
+    has_norm_bias: bool = False
     default_activation: Literal["sigmoid", "identity"] = "sigmoid"
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
@@ -48,6 +51,8 @@ class Classifier:
             shapes[f"{self.hidden}.bias"] = (h,)
         if self.norm_eps is not None:
             shapes["classifier_norm.weight"] = (h,)
+        if self.has_norm_bias:
+            shapes["classifier_norm.bias"] = (h,)
         return shapes
 
     def compute(self, ops: Ops[Array], weights: Weights[Array], hidden: Array, batch: BatchView[Array]) -> Array:
@@ -62,52 +67,77 @@ class Classifier:
         """The program's output as (B, labels)."""
         return output
 
+    def tokenize(
+        self, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_tokens: int, instruction: str | None
+    ) -> list[Tokens]:
+        """Both texts in one sequence, the longer one cut first. Raises InputError for an instruction."""
+        if instruction is not None:
+            raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
+        return tokenizer.encode_pairs(pairs, max_tokens=max_tokens)
+
+
+@dataclass(frozen=True)
+class PairPrompt:
+    """The words in which a language model is asked. prefix, suffix: never cut. body: {instruction}, {query}, {document}.
+
+    instruction: where the call gives none.
+    """
+
+    prefix: str
+    suffix: str
+    body: str
+    instruction: str
+
 
 @dataclass(frozen=True)
 class YesNo:
-    """The log-odds of "yes" over "no" as the next token.
+    """The log-odds of one next token ("yes") over another ("no"); false_id None: the logit of the one.
 
-    prefix, suffix: around the filled template, never truncated. template: with {instruction}, {query}, {document}.
+    prompt: None reads the two texts as a plain pair.
     """
 
     true_id: int
-    false_id: int
+    false_id: int | None
     vocab_size: int
     hidden_size: int
     is_tied: bool
-    prefix: str
-    suffix: str
-    template: str
-    instruction: str
+    prompt: PairPrompt | None
     default_activation: Literal["sigmoid", "identity"] = "sigmoid"
+    n_labels: Literal[1] = 1
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """What the head needs besides the family's tensors, by name, with shapes."""
         return {} if self.is_tied else {"lm_head.weight": (self.vocab_size, self.hidden_size)}
 
     def compute(self, ops: Ops[Array], weights: Weights[Array], hidden: Array, batch: BatchView[Array]) -> Array:
-        """(T, H) to (B, 2): the logits of yes and of no. Two rows of the table are all that is multiplied."""
+        """(T, H) to (B, 2), or (B, 1): the tokens' logits. Two rows of the table are all that is multiplied."""
         table = weights["embeddings.word" if self.is_tied else "lm_head"]
-        rows = ops.rows(table, (self.true_id, self.false_id))
-        return ops.linear(ops.pick(hidden, batch, "last"), Module(rows, None))
+        ids = (self.true_id,) if self.false_id is None else (self.true_id, self.false_id)
+        return ops.linear(ops.pick(hidden, batch, "last"), Module(ops.rows(table, ids), None))
 
     def logits(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The program's output as (B, 1): the logit of yes less that of no."""
-        return output[:, :1] - output[:, 1:]
+        """The program's output as (B, 1)."""
+        return output if self.false_id is None else output[:, :1] - output[:, 1:]
 
     def tokenize(
         self, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_tokens: int, instruction: str | None
     ) -> list[Tokens]:
-        """The filled template between prefix and suffix; the middle alone is cut, so the suffix always stays."""
-        (before, after) = (t.ids for t in tokenizer.encode_plain([self.prefix, self.suffix]))
-        middles = [
-            self.template.replace("{instruction}", instruction or self.instruction)
-            .replace("{query}", query)
-            .replace("{document}", document)
-            for query, document in pairs
-        ]
-        room = max(1, max_tokens - len(before) - len(after))
-        tokens = tokenizer.encode_plain(middles, max_tokens=room)
+        """The filled body between prefix and suffix; the body alone is cut, so that the suffix always stays.
+
+        Raises InputError for an instruction that has no place, and where the limit leaves no room.
+        """
+        prompt = self.prompt
+        if prompt is None:
+            if instruction is not None:
+                raise InputError("This reranker's prompt has no place for an instruction.")
+            return tokenizer.encode_pairs(pairs, max_tokens=max_tokens)
+        before, after = (t.ids for t in tokenizer.encode_plain([prompt.prefix, prompt.suffix]))
+        room = max_tokens - len(before) - len(after)
+        if room < 1:
+            raise InputError(f"max_length is {max_tokens}; this model's prompt alone has {max_tokens - room} tokens.")
+        task = prompt.instruction if instruction is None else instruction
+        bodies = [fill(prompt.body, instruction=task, query=query, document=text) for query, text in pairs]
+        tokens = tokenizer.encode_plain(bodies, max_tokens=room)
         ids = [np.concatenate([before, t.ids, after]) for t in tokens]
         return [Tokens(i, np.zeros(len(i), np.int32), n_dropped=t.n_dropped) for i, t in zip(ids, tokens, strict=True)]
 

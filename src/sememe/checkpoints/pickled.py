@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from sememe.errors import CheckpointError
 from sememe.ops import Parameter, StoredDtype
 
+# Read in pieces, so that no second copy of a large storage lies beside the first.
+_PIECE_BYTES = 1 << 24
 _STORAGES: dict[str, tuple[Any, StoredDtype]] = {
     "FloatStorage": (np.float32, "float32"),
     "HalfStorage": (np.float16, "float16"),
@@ -47,8 +49,7 @@ def _rebuild_tensor(
     if math.prod(size) and (max(needed, math.prod(size)) > len(values) or min(offset, *stride, *size, 0) < 0):
         raise pickle.UnpicklingError("a tensor reaches past its storage")
     strides = tuple(step * values.itemsize for step in stride)
-    view = np.lib.stride_tricks.as_strided(values[offset:], size, strides, writeable=False)
-    return Parameter(np.ascontiguousarray(view), stored)
+    return Parameter(np.ascontiguousarray(np.lib.stride_tricks.as_strided(values[offset:], size, strides)), stored)
 
 
 def _rebuild_parameter(data: Parameter, *_: object) -> Parameter:
@@ -75,8 +76,19 @@ class _Reader(pickle.Unpickler):
         kind, storage_type, key, _, n_values = pid
         if kind != "storage" or not isinstance(storage_type, _StorageType):
             raise pickle.UnpicklingError("an unknown kind of storage")
-        raw = self._archive.read(f"{self._root}/data/{key}")
-        return np.frombuffer(raw, storage_type.numpy_dtype, count=n_values), storage_type.stored
+        values = self._bytes(f"{self._root}/data/{key}", n_values * np.dtype(storage_type.numpy_dtype).itemsize)
+        return values.view(storage_type.numpy_dtype), storage_type.stored
+
+    def _bytes(self, name: str, n_bytes: int) -> NDArray[np.uint8]:
+        """The first so many bytes of a file in the archive, in memory of their own, which a graph can share."""
+        if not 0 <= n_bytes <= self._archive.getinfo(name).file_size:
+            raise pickle.UnpicklingError("a storage is shorter than it says")
+        raw = np.empty(n_bytes, np.uint8)
+        with self._archive.open(name) as stream:
+            for start in range(0, n_bytes, _PIECE_BYTES):
+                stop = min(n_bytes, start + _PIECE_BYTES)
+                raw[start:stop] = np.frombuffer(stream.read(stop - start), np.uint8)
+        return raw
 
 
 def read_pickled(path: Path) -> dict[str, Parameter]:

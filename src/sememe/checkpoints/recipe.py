@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sememe.checkpoints.pair_heads import PairHead
+from sememe.checkpoints.steps import Pooling as Pooling
+from sememe.checkpoints.steps import PoolingMode as PoolingMode
+from sememe.checkpoints.steps import Projection as Projection
+from sememe.checkpoints.steps import Step
+from sememe.checkpoints.steps import VectorNorm as VectorNorm
 from sememe.checkpoints.token_heads import TokenVectors, TokenWeights, VocabularyWeights
 from sememe.errors import InputError
-from sememe.ops import Activation
-from sememe.records import Output, Role, SimilarityName
-
-PoolingMode = Literal["cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+from sememe.records import OUTPUTS, Output, Role, SimilarityName
 
 # Prompts of each role, in the order in which sentence-transformers looks for them; jina v3's names come last.
 _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
@@ -22,30 +24,15 @@ _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Pooling:
-    """How (n, H) becomes one vector: the modes' results one after another. include_prompt: whether its tokens count."""
+class StaticInputs:
+    """How a model without a network reads its inputs: without special tokens.
 
-    modes: tuple[PoolingMode, ...]
-    include_prompt: bool = True
+    dropped_ids: left out before the limit counts. token_characters: so many characters are read of a text for each
+    token of the limit; None reads all of it.
+    """
 
-
-@dataclass(frozen=True)
-class Projection:
-    """A linear layer after pooling. module: the name of its tensors; `2_Dense.linear` lies in that folder's file."""
-
-    module: str
-    n_in: int
-    n_out: int
-    has_bias: bool
-    activation: Activation
-
-
-@dataclass(frozen=True)
-class VectorNorm:
-    """A layer norm after pooling. module: the name of its tensors."""
-
-    module: str
-    width: int
+    dropped_ids: tuple[int, ...] = ()
+    token_characters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,24 +41,24 @@ class Recipe:
 
     pooling: None where it gives no dense embeddings. steps: what follows pooling, in order. normalize: whether the
     vectors leave with length 1. norm_before_cut: a LayerNorm without weights goes before a Matryoshka cut.
-    sparse, multi_vector, pair: the other outputs' heads. max_tokens: special tokens and prompt included; None where
-    no file says. add_special_tokens, dropped_ids: static models take none, and leave the unknown token out.
+    sparse, multi_vector, pair: the other outputs' heads. score_weights: what each kind counts in a score of several.
+    max_tokens: special tokens and prompt included; None where no file says. static: of models without a network.
     prompts: by name. templates: texts to fill, by name (`query`, `example`). task: what {task} is unless
     the caller says. adapters: names of the weights that go with a task. trained_widths: None where nobody says that
     cutting was trained for; else the widths. minimum_width: any width from here up was.
     """
 
     pooling: Pooling | None = None
-    steps: tuple[Projection | VectorNorm, ...] = ()
+    steps: tuple[Step, ...] = ()
     normalize: bool = False
     norm_before_cut: bool = False
     sparse: TokenWeights | VocabularyWeights | None = None
     multi_vector: TokenVectors | None = None
     pair: PairHead | None = None
+    score_weights: Mapping[Output, float] = field(default_factory=dict)
     max_tokens: int | None = None
     lower_case: bool = False
-    add_special_tokens: bool = True
-    dropped_ids: tuple[int, ...] = ()
+    static: StaticInputs | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
@@ -85,8 +72,8 @@ class Recipe:
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The kinds of embeddings that the checkpoint gives."""
-        there = {"dense": self.pooling, "sparse": self.sparse, "multi_vector": self.multi_vector}
-        return tuple(name for name in ("dense", "sparse", "multi_vector") if there[name] is not None)
+        there: dict[Output, object] = {"dense": self.pooling, "sparse": self.sparse, "multi_vector": self.multi_vector}
+        return tuple(name for name in OUTPUTS if there[name] is not None)
 
     def role_prompt(self, role: Role) -> str:
         """The prompt of a role, "" where the checkpoint has none for it."""
@@ -152,3 +139,8 @@ class RecipeChanges:
 def read_prompts(settings: Mapping[str, Any]) -> dict[str, str]:
     """The prompts of `config_sentence_transformers.json` by name; one without a text is the empty one."""
     return {name: text or "" for name, text in (settings.get("prompts") or {}).items()}
+
+
+def prompt_role(name: str) -> Role | None:
+    """The role that a prompt of this name is for, None for one that goes by its name alone."""
+    return next((role for role, names in _ROLE_NAMES.items() if name in names), None)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sememe.catalogue import CatalogueEntry
 from sememe.checkpoints.json_files import read_json, read_module_list
-from sememe.checkpoints.recipe import Pooling, Recipe, RecipeChanges, read_prompts
+from sememe.checkpoints.recipe import Pooling, Recipe, RecipeChanges, StaticInputs, read_prompts
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.checkpoints.weights import check_tensor, read_tensors
 from sememe.errors import CheckpointError
@@ -48,10 +48,10 @@ def read_static(
     config = static.Config(table.shape[0], table.shape[1], limit)
     settings = read_json(folder / "config_sentence_transformers.json")
     kinds = [module.kind for module in read_module_list(folder)]
+    inputs = StaticInputs(() if dropped is None else (dropped,), tokenizer.median_length if is_model2vec else None)
     recipe = Recipe(
         pooling=Pooling(("mean",)),
-        add_special_tokens=False,
-        dropped_ids=() if dropped is None else (dropped,),
+        static=inputs,
         normalize=bool(raw.get("normalize", False)) or "Normalize" in kinds,
         prompts=read_prompts(settings),
         default_prompt_name=settings.get("default_prompt_name"),

@@ -45,21 +45,27 @@ class SpecialIds:
 class Tokenizer:
     """One checkpoint's tokenizer. It has no state that a call changes: many threads may use one."""
 
-    def __init__(self, files: TokenizerFiles, *, append_eos: bool | None = None) -> None:
+    def __init__(self, files: TokenizerFiles, *, append_eos: bool | None = None, end: str | None = None) -> None:
         self._library = files.library
         self.special = _special_ids(files)
         self.max_tokens = files.max_tokens
         self._single, self._pair = self._frames(files, append_eos)
+        if end is not None:
+            self._single, self._pair = self._ending(end)
         self._windows = WindowReader(self._library)
 
     @classmethod
-    def read(cls, folder: Path, *, lower_case: bool = False, append_eos: bool | None = None) -> Tokenizer:
+    def read(
+        cls, folder: Path, *, lower_case: bool = False, append_eos: bool | None = None, end: str | None = None
+    ) -> Tokenizer:
         """Read a checkpoint's tokenizer. Raises CheckpointError, UnsupportedCheckpoint.
 
         lower_case: `do_lower_case` of sentence_bert_config.json. append_eos: True ends every input with the eos
         token, once, where the files do not say so (gte-Qwen2), False takes it away; None leaves it to the files.
+        end: a token that every input ends with, once, whatever the files say; it need not be the eos token
+        (Qwen3-Embedding's is not).
         """
-        return cls(read_tokenizer_files(folder, lower_case=lower_case), append_eos=append_eos)
+        return cls(read_tokenizer_files(folder, lower_case=lower_case), append_eos=append_eos, end=end)
 
     @property
     def vocabulary_size(self) -> int:
@@ -82,6 +88,15 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, special tokens left out."""
         return self._library.decode(list(ids), skip_special_tokens=True)
+
+    def decode_all(self, ids: Iterable[int]) -> str:
+        """The text of some ids, special tokens spelled out."""
+        return self._library.decode([int(i) for i in ids], skip_special_tokens=False)
+
+    @property
+    def median_length(self) -> int:
+        """Characters of the vocabulary's tokens as it spells them, at the median."""
+        return int(np.median([len(token) for token in self._library.get_vocab()]))
 
     def encode(
         self, texts: Sequence[str], *, max_tokens: int, truncate: bool = True, prompt: str = "", n_prompt: int = 0
@@ -198,6 +213,17 @@ class Tokenizer:
             single, pair = (frame.with_bos(self.special.bos, present=files.add_bos) for frame in (single, pair))
         if add_eos is not None and self.special.eos is not None:
             single, pair = (frame.with_eos(self.special.eos, present=add_eos) for frame in (single, pair))
+        return single, pair
+
+    def _ending(self, end: str) -> tuple[TokenFrame, TokenFrame]:
+        """The frames with that token once at the end, in place of an eos token there. Raises CheckpointError."""
+        token_id = self.token_id(end)
+        if token_id is None:
+            raise CheckpointError(f"Every input should end with {end!r}, which the tokenizer's vocabulary lacks.")
+        single, pair = self._single, self._pair
+        if self.special.eos is not None and self.special.eos != token_id:
+            single, pair = (frame.with_eos(self.special.eos, present=False) for frame in (single, pair))
+        single, pair = (frame.with_eos(token_id, present=True) for frame in (single, pair))
         return single, pair
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,12 @@ def _read_shards(folder: Path, index: Path) -> dict[str, Parameter]:
     return tensors
 
 
+def our_names(stored: Iterable[str], family: Family) -> frozenset[str]:
+    """The stored names that the family knows, under ours: also those of heads that nobody may ask for."""
+    renames = [(re.compile(pattern), ours) for pattern, ours in family.RENAMES]
+    return frozenset(_our_name(name, family, renames) for name in stored) - {None}  # type: ignore[return-value]
+
+
 def arrange(
     stored: Mapping[str, Parameter], family: Family, shapes: Mapping[str, tuple[int, ...]], where: Path
 ) -> dict[str, Parameter]:
@@ -76,13 +82,12 @@ def arrange(
     found: dict[str, Parameter] = {}
     left_over: list[str] = []
     for name, parameter in stored.items():
-        bare = _without_prefix(name, family.PREFIXES)
-        ours = next((match.expand(to) for pattern, to in renames if (match := pattern.fullmatch(bare))), None)
+        ours = _our_name(name, family, renames)
         if ours is not None and ours in shapes:
             if ours in found and not _same(found[ours], parameter):
                 raise CheckpointError(f"{where}: two tensors are {ours}, and they differ; the second is {name}.")
             found[ours] = parameter
-        elif not any(pattern.fullmatch(bare) for pattern in ignored):
+        elif not any(pattern.fullmatch(_without_prefix(name, family.PREFIXES)) for pattern in ignored):
             left_over.append(name)
     if lacking := [name for name in shapes if name not in found]:
         raise CheckpointError(_names(where, "lacks", lacking, "This is not the architecture that config.json names."))
@@ -95,6 +100,11 @@ def arrange(
 
 def _same(one: Parameter, other: Parameter) -> bool:
     return one.dtype == other.dtype and np.array_equal(one.values, other.values)
+
+
+def _our_name(name: str, family: Family, renames: Sequence[tuple[re.Pattern[str], str]]) -> str | None:
+    bare = _without_prefix(name, family.PREFIXES)
+    return next((match.expand(to) for pattern, to in renames if (match := pattern.fullmatch(bare))), None)
 
 
 def _without_prefix(name: str, prefixes: tuple[str, ...]) -> str:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.checkpoints import Checkpoint
-from sememe.checkpoints.inputs import choose_adapter, choose_prompt
+from sememe.checkpoints.inputs import is_looked_up
+from sememe.checkpoints.prompts import choose_adapter, choose_prompt, is_by_role
 from sememe.checkpoints.token_heads import SparseVector, VocabularyWeights
 from sememe.engine.cache import CachedEmbedding, EmbeddingCache
 from sememe.engine.finish import check_dimensions, cut, layer_norm, normalize
@@ -251,9 +252,8 @@ class Engine:
 
     def _run(self, indices: list[int], tokens: list[Tokens], options: EmbedOptions) -> _Computed:
         """One batch: pack, forward, pool."""
-        head = self.checkpoint.recipe.sparse
-        if isinstance(head, VocabularyWeights) and head.query_weights is not None and options.role == "query":
-            return _Computed(indices, tokens, sparse=[head.query(t) for t in tokens])
+        if is_looked_up(self.checkpoint.recipe, options.role):
+            return _Computed(indices, tokens, sparse=self.checkpoint.look_up(tokens))
         if any(len(t) == 0 for t in tokens):  # a static model knows none of the input's tokens
             return self._run_without_empty(indices, tokens, options)
         batch = pack(tokens, self.checkpoint.positions)
@@ -310,24 +310,29 @@ class Engine:
         """The name of the vector space: 16 hex digits of what decides it; the computing precision is left out.
 
         The two roles share a space when each takes its own prompt, whatever the instruction in it: that is what the
-        model was trained to compare.
+        model was trained to compare. Vectors of one kind are the same whatever other kinds a call asks for.
         """
         recipe = self.checkpoint.recipe
-        prompt = choose_prompt(recipe, options)
-        role_prompts = [recipe.role_prompt("query"), recipe.role_prompt("document")]
-        by_role = options.role is not None or (prompt.before in role_prompts and not prompt.after)
+        if is_by_role(recipe, options):
+            roles = [EmbedOptions(role="query"), EmbedOptions(role="document")]
+            prepared = [recipe.templates.get("query", ""), *(self._preparation(role) for role in roles)]
+        else:
+            prepared = [self._preparation(options)]
         space = {
             "weights": self.checkpoint.identity,
             "pooling": str(recipe.pooling),
             "steps": [str(step) for step in recipe.steps],
-            "prompt": [*role_prompts, recipe.templates.get("query", "")] if by_role else [prompt.before, prompt.after],
-            "adapter": None if options.role is not None else choose_adapter(recipe, options),
-            "outputs": options.outputs,
+            "prepared": prepared,
             "dimensions": self._dimensions(options) or self.checkpoint.dimension,
             "normalized": self._normalizes(options),
             "dtype": options.dtype,
         }
         return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _preparation(self, options: EmbedOptions) -> str:
+        """Prompt and adapter, as one text."""
+        recipe = self.checkpoint.recipe
+        return f"{choose_prompt(recipe, options)} {choose_adapter(recipe, options)}"
 
     def _dimensions(self, options: EmbedOptions) -> int | None:
         return self.checkpoint.recipe.truncate_dim if options.dimensions is None else options.dimensions

@@ -139,6 +139,8 @@ RENAMES = (
     (r"lm_head\.layer_norm\.(weight|bias)", r"mlm.norm.\1"),
     (r"lm_head\.decoder\.(weight|bias)", r"mlm.decoder.\1"),
     (r"lm_head\.bias", "mlm.decoder.bias"),
+    # ColBERT's projection of every token.
+    (r"linear\.weight", "linear.weight"),
 )
 # Heads, unless one asks for its tensors, and integer buffers.
 IGNORED = (

@@ -24,12 +24,13 @@ MODEL_TYPES = ("modernbert",)
 _KNOWN_KEYS = frozenset(
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
     "norm_eps norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers "
-    "layer_types global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type".split()
+    "layer_types global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type "
+    "classifier_activation".split()
 )
 # Heads, dropout, and settings of kernels. `layer_norm_eps` is left over in the published files: the reference reads
 # `norm_eps`.
 _NO_CONSEQUENCE = frozenset(
-    "attention_dropout embedding_dropout mlp_dropout classifier_activation classifier_bias classifier_dropout "
+    "attention_dropout embedding_dropout mlp_dropout classifier_bias classifier_dropout "
     "classifier_pooling decoder_bias deterministic_flash_attn gradient_checkpointing initializer_range "
     "initializer_cutoff_factor layer_norm_eps reference_compile repad_logits_with_grad sparse_pred_ignore_index "
     "sparse_prediction tie_word_embeddings bos_token_id eos_token_id cls_token_id sep_token_id pad_token_id "
@@ -41,7 +42,8 @@ _NO_CONSEQUENCE = frozenset(
 class Config:
     """Shapes and constants.
 
-    windows: for each layer how many tokens on either side of a token it sees, None for all.
+    windows: for each layer how many tokens on either side of a token it sees, None for all. classifier_activation: of
+    the transformation before a classifier or a decoder.
     """
 
     vocab_size: int
@@ -51,6 +53,7 @@ class Config:
     n_positions: int
     eps: float
     activation: Activation
+    classifier_activation: Activation
     windows: tuple[int | None, ...]
     global_theta: float
     local_theta: float
@@ -83,6 +86,7 @@ class Config:
             n_positions=raw["max_position_embeddings"],
             eps=raw["norm_eps"],
             activation=read_activation(raw, "hidden_activation"),
+            classifier_activation=read_activation({"classifier_activation": "gelu", **raw}, "classifier_activation"),
             windows=_read_windows(raw),
             global_theta=global_theta,
             local_theta=local_theta,
