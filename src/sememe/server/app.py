@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
 from sememe import __version__
-from sememe.server.dialects import openai, tei
+from sememe.server.dialects import cohere, jina, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.exchange import Dialect, Route, json_answer, refusal, route
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
@@ -70,6 +70,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     app.add_middleware(
         Gate,
         dialect_of=dialect_of,
+        routes=dialects,
         metrics=metrics,
         api_keys=options.api_keys,
         max_body_bytes=options.max_body_bytes,
@@ -79,29 +80,41 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
 
 def all_routes(service: Service) -> list[Route]:
     """Every dialect's routes, and those that two share."""
-    return [*openai.routes(service), *tei.routes(service), *_shared(service)]
+    own = [dialect.routes(service) for dialect in (openai, tei, cohere, jina, vllm, ollama, oip)]
+    return [*(declared for some in own for declared in some), *_shared(service), *_root(service)]
 
 
 def _shared(service: Service) -> list[Route]:
     handlers = tei.Tei(service)
     rerank = route("/rerank", tei.DIALECT, tei.RerankBody, handlers.rerank, answer=list[tei.Rank], summary="Rerank")
-    tokenize = route("/tokenize", tei.DIALECT, tei.TokenizeBody, handlers.tokenize, summary="Tokens of texts")
-    return [by_field("/rerank", {}, rerank), by_field("/tokenize", {}, tokenize), *_root(service, rerank)]
+    tokenize = route(
+        "/tokenize",
+        tei.DIALECT,
+        tei.TokenizeBody,
+        handlers.tokenize,
+        answer=list[list[tei.SimpleToken]],
+        summary="Tokens of texts",
+    )
+    return [
+        by_field("/rerank", {"documents": jina.rerank_route("/rerank", service)}, rerank),
+        by_field("/tokenize", {"prompt": vllm.tokenize_route(service)}, tokenize),
+    ]
 
 
-def _root(service: Service, rerank: Route) -> list[Route]:
-    """`/` and `/invocations`: what the first model does, as TEI decides it."""
+def _root(service: Service) -> list[Route]:
+    """`/` and what carries its bodies: what the first model does, as TEI decides it."""
     handlers, first = tei.Tei(service), service.models.find(None)
+    body: Any
+    handler: Any
     if isinstance(first, EmbeddingModel):
         is_sparse = first.default_outputs == ("sparse",)
-        embed = route("/", tei.DIALECT, tei.EmbedBody, handlers.embed_sparse if is_sparse else handlers.embed)
-        alike = route("/", tei.DIALECT, tei.SimilarityBody, handlers.similarity)
-        chosen = by_field("/", {"source_sentence": alike}, embed)
+        body, handler = tei.EmbedBody, handlers.embed_sparse if is_sparse else handlers.embed
+    elif first.reranker.n_labels == 1:
+        body, handler = tei.RerankBody, handlers.rerank
     else:
-        predict = route("/", tei.DIALECT, tei.PredictBody, handlers.predict)
-        chosen = rerank if first.reranker.n_labels == 1 else predict
-    summary = "What the first model does"
-    return [Route(path, chosen.endpoint, tei.DIALECT, summary=summary) for path in ("/", "/invocations")]
+        body, handler = tei.PredictBody, handlers.predict
+    root = route("/", tei.DIALECT, body, handler, summary="What the first model does")
+    return [root, *sagemaker.routes(root, body, handler, tei.DIALECT)]
 
 
 # ── our own ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import hmac
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,11 +29,14 @@ class Gate:
         app: ASGIApp,
         *,
         dialect_of: Callable[[str], Dialect],
+        routes: Collection[str],
         metrics: Metrics,
         api_keys: Sequence[str],
         max_body_bytes: int,
     ) -> None:
+        """routes: the paths that are counted by their own name."""
         self._app, self._dialect_of, self._metrics = app, dialect_of, metrics
+        self._routes = frozenset(routes)
         self._keys = [key.encode() for key in api_keys]
         self._max_body_bytes = max_body_bytes
 
@@ -66,7 +69,7 @@ class Gate:
                 raise
             await refusal(self._dialect_of(scope["path"]), error)(scope, receive, counted_send)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = scope["path"] if scope["path"] in self._routes else "other"
             seconds = time.perf_counter() - started
             self._metrics.request_done(route, status, seconds)
             logger.info(
