@@ -145,7 +145,6 @@ def test_heavy_packages_stay_where_they_are(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="pyproject.toml does not name httpx2 and filelock yet")
 def test_every_outside_package_is_declared() -> None:
     """One that is only a dependency of a dependency goes when that one changes its mind."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

@@ -218,7 +218,7 @@ def test_an_index_that_says_nothing_is_refused(index: object, shards: Path) -> N
 
 def test_a_pickle_is_read_only_when_asked_for(tmp_path: Path) -> None:
     folder = specimens.make("bert", tmp_path, num_hidden_layers=1, weights_file="pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"can carry code.*allow_pickle=True.*--allow-pickle"):
+    with pytest.raises(CheckpointError, match=r"can carry code.*allow_pickle=True"):
         _load(folder)
     assert _load(folder, allow_pickle=True).parameters
 

@@ -39,7 +39,7 @@ def read_tensors(folder: Path, *, allow_pickle: bool = False) -> dict[str, Param
     if pickled.is_file():
         raise CheckpointError(
             f"{folder} has pytorch_model.bin but no model.safetensors. A pickle can carry code, so it is read only when "
-            "you ask for it (allow_pickle=True, --allow-pickle), and then by a reader that builds nothing but tensors."
+            "you ask for it (allow_pickle=True), and then by a reader that builds nothing but tensors."
         )
     raise CheckpointError(f"{folder} has no weights: expected model.safetensors or model.safetensors.index.json.")
 
