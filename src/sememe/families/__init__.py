@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sememe.errors import UnsupportedCheckpoint
 from sememe.families import (
     bert,
+    gemma3,
     gte,
     jina_bert,
     jina_code,
@@ -23,6 +24,7 @@ from sememe.families import (
     mpnet,
     nomic_bert,
     nomic_moe,
+    nvembed,
     qwen3,
     t5,
 )
@@ -76,6 +78,8 @@ FAMILIES: tuple[Family, ...] = (
     nomic_bert,
     gte,
     qwen3,
+    gemma3,
+    nvembed,
 )
 
 

@@ -229,6 +229,13 @@ class Ops(Protocol[Array]):
         """
         ...
 
+    def latent_attention(self, q: Array, k: Array, v: Array, scale: float) -> Array:
+        """softmax(q·kᵀ·scale)·v of every token over the same M keys: (T, heads, d).
+
+        q: (T, heads, d). k, v: (M, heads, d), learned and not of the batch. Source: Lee et al. 2024, section 3.1.
+        """
+        ...
+
     def sum_pool(self, x: Array, batch: BatchView[Array], kind: SumKind) -> Array:
         """(T, H) to (B, H): a weighted sum over each sequence's tokens, in float32, the prompt's tokens left out.
 

@@ -288,6 +288,11 @@ class OpenVinoOps:
 
         return self._once(("buckets", id(bias.table.weight)), make)
 
+    def latent_attention(self, q: Node, k: Node, v: Node, scale: float) -> Node:
+        q, k, v = (opset.transpose(x, np.array([1, 0, 2])) for x in (q, k, v))  # (heads, T or M, d)
+        scores = opset.matmul(self.scale(q, scale), k, False, True)
+        return opset.transpose(opset.matmul(opset.softmax(scores, -1), v, False, False), np.array([1, 0, 2]))
+
     def sum_pool(self, x: Node, batch: GraphBatch, kind: SumKind) -> Node:
         rows = opset.gather(x, batch.input("gather"), _scalar_axis(0))  # (B, L, H)
         return opset.reduce_sum(opset.multiply(rows, batch.input(f"pool_{kind}")), _axis(1), False)

@@ -171,6 +171,10 @@ class TorchOps:
             pieces.append(out[0].transpose(0, 1))
         return torch.cat(pieces)
 
+    def latent_attention(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # (1, heads, T or M, d)
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)[0].transpose(0, 1)
+
     def sum_pool(self, x: Tensor, batch: TorchBatch, kind: SumKind) -> Tensor:
         rows = []
         for start, first, end in batch.pool_bounds:
