@@ -1,0 +1,46 @@
+"""A server in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import uvicorn
+
+from sememe.server.app import make_app
+from sememe.server.models import Models
+from sememe.server.options import ServerOptions
+from sememe.server.service import Service
+
+
+@dataclass(frozen=True)
+class Running:
+    url: str
+    service: Service
+
+
+@contextmanager
+def run(models: Models, options: ServerOptions) -> Iterator[Running]:
+    """The server's address, while it runs. The models are left open: other servers of these tests share them."""
+    app = make_app(models, options)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    with patch.object(Models, "close"):
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        for _ in range(1000):
+            if server.started or not thread.is_alive():
+                break
+            time.sleep(0.01)
+        assert server.started, "the server did not start"
+        port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            yield Running(f"http://127.0.0.1:{port}", app.state.service)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+            assert not thread.is_alive(), "the server did not stop"
