@@ -1,0 +1,122 @@
+"""`sememe serve`: models over HTTP."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sememe.cli.options import DEFAULT_MODEL, is_offline
+from sememe.errors import InputError
+
+# How long a thread may keep the interpreter: the event loop and the device take turns, and 5 ms is a short text's
+# whole latency.
+_SWITCH_SECONDS = 0.0005
+
+
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL…]", help="Embedders and rerankers.", show_default=DEFAULT_MODEL),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
+    uds: Annotated[Path | None, typer.Option(help="A Unix socket instead.", show_default=False)] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODEL", help="A further name that clients may give.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="Keys, one a line; any of them opens every route but health.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Options in YAML.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, openvino or torch.", show_default="auto")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, float32, bfloat16, float16 or int8.", show_default="auto")
+    ] = None,
+    token_budget: Annotated[
+        int | None, typer.Option(min=1, help="Tokens computed together.", show_default=False)
+    ] = None,
+    queue_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens that may wait; more is refused with 429.", show_default="500000")
+    ] = None,
+    max_inputs: Annotated[int | None, typer.Option(min=1, help="Inputs of one request.", show_default="2048")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(min=1, help="Of one request.", show_default="32000000")] = None,
+    embedding_cache: Annotated[
+        Path | None, typer.Option(help="Keep embeddings in this file.", show_default=False)
+    ] = None,
+    cors_origin: Annotated[list[str] | None, typer.Option(help="Let pages of this origin call.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Let no call leave this machine.")] = False,
+    show_config: Annotated[bool, typer.Option("--show-config", help="Print every option and its source; end.")] = False,
+    config_schema: Annotated[bool, typer.Option("--config-schema", help="Print the file's JSON Schema; end.")] = False,
+) -> None:
+    """Serve models over HTTP to OpenAI, TEI, Cohere, Jina, vLLM, Ollama and Open Inference clients, on one port."""
+    from sememe.cli import serve_config
+
+    given = {
+        "models": tuple(models) if models else None,
+        "host": host,
+        "port": port,
+        "uds": uds,
+        "aliases": tuple(alias) if alias else None,
+        "api_keys": _read_keys(api_key_file) if api_key_file is not None else None,
+        "device": device,
+        "backend": backend,
+        "precision": precision,
+        "token_budget": token_budget,
+        "queue_tokens": queue_tokens,
+        "max_inputs": max_inputs,
+        "max_body_bytes": max_body_bytes,
+        "embedding_cache": embedding_cache,
+        "cors_origins": tuple(cors_origin) if cors_origin else None,
+        "certificate": certificate,
+        "key": key,
+        "offline": True if is_offline(offline) else None,
+    }
+    if config_schema:
+        import json
+
+        print(json.dumps(serve_config.json_schema(), indent=2))
+        return
+    chosen = serve_config.choose(given, config, serve_config.environment())
+    if not chosen["models"].value:
+        chosen["models"] = replace(chosen["models"], value=(DEFAULT_MODEL,))
+    options = serve_config.make_options(chosen)
+    if show_config:
+        for name, value, source in serve_config.shown(chosen):
+            print(f"{name:18} {value}  ({source})")
+        return
+
+    try:
+        from sememe.server.running import run
+    except ModuleNotFoundError as exc:
+        raise InputError(f"sememe serve needs {exc.name}: pip install 'sememe[serve]'.") from exc
+    from sememe.server.models import load_models
+
+    served = load_models(options.models, options.loading, options.alias_of())
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    print(
+        f"serving {', '.join(options.models)} on {_address(options.uds, options.host, options.port)}", file=sys.stderr
+    )
+    if not run(served, options):
+        raise typer.Exit(1)
+
+
+def _read_keys(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"The file of API keys {file} cannot be read: {exc}.") from exc
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not keys:
+        raise InputError(f"The file of API keys {file} has no key; expected one a line.")
+    return keys
+
+
+def _address(uds: Path | None, host: str, port: int) -> str:
+    return f"unix:{uds}" if uds else f"{host}:{port}"

@@ -1,0 +1,113 @@
+"""Where the options of `sememe serve` come from, and the command itself with a small model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import specimens
+from sememe.cli import serve_config
+from sememe.errors import InputError
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "serve.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_command_line_then_environment_then_file_then_default(tmp_path: Path) -> None:
+    file = _file(tmp_path, "port: 1\nhost: 0.0.0.0\nqueue_tokens: 7\nmodels: [a, b]\n")
+    environment = {"SEMEME_SERVE_PORT": "2", "SEMEME_SERVE_HOST": "::1"}
+    chosen = serve_config.choose({"port": 3}, file, environment)
+    sources = {name: (one.value, one.source) for name, one in chosen.items()}
+    assert sources["port"] == (3, "command line")
+    assert sources["host"] == ("::1", "SEMEME_SERVE_HOST")
+    assert sources["queue_tokens"] == (7, str(file))
+    assert sources["max_inputs"] == (2048, "default")
+    options = serve_config.make_options(chosen)
+    assert (options.port, options.scheduling.queue_tokens, options.models) == (3, 7, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prot: 1", "unknown option 'prot'"),
+        ("port: high", "expected int"),
+        ("port: true", "expected int"),
+        ("models: [1]", "list of str"),
+        ("[1, 2]", "options by name"),
+        ("a: [", "no YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_words(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        serve_config.choose({}, _file(tmp_path, text), {})
+
+
+def test_a_wrong_variable_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="expected int"):
+        serve_config.choose({}, None, {"SEMEME_SERVE_PORT": "high"})
+    monkeypatch.setenv("SEMEME_SERVE_PROT", "1")
+    with pytest.raises(InputError, match="SEMEME_SERVE_PROT is no option"):
+        serve_config.environment()
+
+
+def test_keys_are_never_shown() -> None:
+    rows = serve_config.shown(serve_config.choose({"api_keys": ("very-secret",)}, None, {}))
+    assert "very-secret" not in str(rows)
+    assert ("api_keys", "1 key(s)", "command line") in rows
+
+
+def test_the_schema_names_every_option() -> None:
+    schema = serve_config.json_schema()
+    assert set(schema["properties"]) == {setting.name for setting in serve_config.settings()}
+    assert schema["properties"]["port"] == {"type": "integer", "default": 8080}
+
+
+_PROGRAM = "import typer; from sememe.cli.serve import serve; typer.run(serve)"
+
+
+def _run(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_show_config_loads_nothing() -> None:
+    out, err = _run("some-model", "--port", "9", "--show-config").communicate(timeout=60)
+    assert "port               9  (command line)" in out, err
+    assert 'models             ["some-model"]  (command line)' in out
+
+
+def test_the_command_serves_and_stops_on_sigterm(tmp_path: Path, specimen_folder: Path) -> None:
+    folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
+    socket = tmp_path / "s"
+    process = _run(str(folder), "--uds", str(socket), "--alias", f"mine={folder}", "--precision", "float32")
+    try:
+        for _ in range(600):
+            if socket.exists() or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        assert socket.exists(), process.stderr.read() if process.poll() is not None and process.stderr else "no socket"
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://server") as http:
+            body = http.post("/v1/embeddings", json={"input": "a", "model": "mine"}).json()
+        assert len(body["data"][0]["embedding"]) == 36
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_schema_is_json() -> None:
+    out, _ = _run("--config-schema").communicate(timeout=60)
+    assert json.loads(out)["additionalProperties"] is False
