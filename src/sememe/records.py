@@ -160,7 +160,10 @@ class MultiVectorEmbeddings:
         return len(self.offsets) - 1
 
     def __getitem__(self, i: int) -> NDArray[np.float32]:
-        """Input i's vectors: (n, D)."""
+        """Input i's vectors: (n, D); counted from the end where i is negative."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{i} of {len(self)} inputs")
+        i %= len(self)
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
 

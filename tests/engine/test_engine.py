@@ -287,12 +287,18 @@ def test_an_unknown_prompt_name_lists_those_there_are(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"role": "query", "prompt": ""}, {"role": "query", "prompt_name": "sts"}, {"prompt": "x", "prompt_name": "sts"}],
+    [{"role": "query", "prompt": "same? "}, {"role": "query", "prompt_name": "sts"}, {"prompt": "same? "}],
     ids=str,
 )
-def test_two_prompts_at_once_are_refused(options: Any, engine: Engine) -> None:
-    with pytest.raises(InputError, match="one of role, prompt_name and prompt"):
-        engine.embed(["a"], EmbedOptions(**options))
+def test_a_prompt_given_goes_before_the_roles(options: Any, engine: Engine) -> None:
+    expected = engines.dense(engine, ["a"], {"prompt_name": "sts"})
+    np.testing.assert_array_equal(engines.dense(engine, ["a"], options), expected)
+    assert engine.fingerprint(EmbedOptions(**options)) == engine.fingerprint(EmbedOptions(prompt_name="sts"))
+
+
+def test_two_prompts_at_once_are_refused(engine: Engine) -> None:
+    with pytest.raises(InputError, match="prompt_name or prompt, not both"):
+        engine.embed(["a"], EmbedOptions(prompt="x", prompt_name="sts"))
 
 
 # ── cut, normalise, types ────────────────────────────────────────────────────────────────────────────────────────────

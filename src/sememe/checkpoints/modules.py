@@ -39,6 +39,8 @@ def read_recipe(files: CheckpointFiles, changes: RecipeChanges) -> Recipe:
     """How the checkpoint wants to be used. Raises CheckpointError, UnsupportedCheckpoint, InputError."""
     recipe = Recipe(**_settings(files.settings), **read_limits(files.body))
     recipe = _with_entry(recipe, files.entry)
+    if recipe.truncate_dim is not None:  # a file that says so knows
+        recipe = replace(recipe, trained_widths=(*(recipe.trained_widths or ()), recipe.truncate_dim))
     modules = read_module_list(files.folder)
     if modules:
         recipe = _with_modules(recipe, files, modules)

@@ -15,6 +15,7 @@ from sememe.checkpoints.steps import VectorNorm as VectorNorm
 from sememe.checkpoints.token_heads import TokenVectors, TokenWeights, VocabularyWeights
 from sememe.errors import InputError
 from sememe.records import OUTPUTS, Output, Role, SimilarityName
+from sememe.similarity import Scoring
 
 # Prompts of each role, in the order in which sentence-transformers looks for them; jina v3's names come last.
 _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
@@ -75,6 +76,17 @@ class Recipe:
         there: dict[Output, object] = {"dense": self.pooling, "sparse": self.sparse, "multi_vector": self.multi_vector}
         return tuple(name for name in OUTPUTS if there[name] is not None)
 
+    @property
+    def scoring(self) -> Scoring:
+        """How embeddings are compared, of each kind and of several."""
+        is_sparse = self.pooling is None and self.sparse is not None
+        return Scoring(
+            dense=self.similarity,
+            sparse=self.similarity if is_sparse else "dot",
+            mean_over_query=self.multi_vector is not None and self.multi_vector.mean_over_query,
+            weights=self.score_weights,
+        )
+
     def role_prompt(self, role: Role) -> str:
         """The prompt of a role, "" where the checkpoint has none for it."""
         return next((self.prompts[name] for name in _ROLE_NAMES[role] if name in self.prompts), "")
@@ -97,6 +109,13 @@ class Recipe:
         if self.minimum_width is not None and dimensions >= self.minimum_width:
             return True
         return dimensions in (self.trained_widths or ())
+
+    @property
+    def widths_in_words(self) -> str:
+        """What the model was trained to be cut to; "" where nobody says."""
+        if self.minimum_width is not None:
+            return f"it was trained for {self.minimum_width} and more"
+        return f"it was trained for {', '.join(map(str, self.trained_widths))}" if self.trained_widths else ""
 
 
 @dataclass(frozen=True)

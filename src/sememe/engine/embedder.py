@@ -2,61 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, cast
+from typing import Any, Literal, Unpack, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from sememe import similarity as similarities
 from sememe.catalogue import DEFAULT_MODEL
 from sememe.checkpoints.recipe import PoolingMode, RecipeChanges
-from sememe.engine.engine import EngineOptions
+from sememe.engine.encoding import AskedEncode, EncodeArguments, progress_bar
+from sememe.engine.engine import EngineOptions, UntrainedDims
 from sememe.engine.loading import LoadedModel, LoadOptions, load_model
 from sememe.engine.precision import read_backend, read_precision
-from sememe.engine.quantize import quantize_embeddings
 from sememe.errors import InputError
-from sememe.records import Embeddings, EmbedOptions, OutputDtype, Role, SimilarityName, Tokens
+from sememe.records import (
+    Embeddings,
+    EmbedOptions,
+    Output,
+    OutputDtype,
+    Role,
+    SimilarityName,
+    SparseEmbeddings,
+    Tokens,
+)
+from sememe.similarity import Comparable, Scoring, compare, compare_pairwise
 
 _AS_THE_CHECKPOINT_SAYS = EmbedOptions()
-
-
-class EncodeArguments(TypedDict, total=False):
-    """What `encode_query` and `encode_document` take besides the inputs: the arguments of `encode`."""
-
-    prompt_name: str | None
-    prompt: str | None
-    batch_size: int
-    show_progress_bar: bool | None
-    output_value: Literal["sentence_embedding"]
-    precision: OutputDtype
-    convert_to_numpy: bool
-    convert_to_tensor: bool
-    device: str | None
-    normalize_embeddings: bool
-    truncate_dim: int | None
-
-
-@dataclass(frozen=True)
-class _EncodeArguments:
-    """The same with the defaults of `encode`; an unknown name is a TypeError here."""
-
-    prompt_name: str | None = None
-    prompt: str | None = None
-    batch_size: int = 32
-    show_progress_bar: bool | None = None
-    output_value: str = "sentence_embedding"
-    precision: OutputDtype = "float32"
-    convert_to_numpy: bool = True
-    convert_to_tensor: bool = False
-    device: str | None = None
-    normalize_embeddings: bool = False
-    truncate_dim: int | None = None
 
 
 class Embedder:
@@ -95,11 +69,13 @@ class Embedder:
         allow_pickle: bool = False,
         progress: bool = False,
         like: str | None = None,
+        untrained_dims: UntrainedDims = "warn",
     ) -> None:
         """pooling, normalize, prompts: over what the checkpoint's files say.
 
         like: for a folder whose files do not say how it is used, the catalogue's model whose recipe it takes.
-        offline and local_files_only: no call leaves this machine.
+        offline and local_files_only: no call leaves this machine. untrained_dims: whether a width that the model was
+        not trained to be cut to, as far as anybody says, is a warning or an InputError.
         """
         changes = RecipeChanges(
             pooling=pooling,
@@ -110,7 +86,9 @@ class Embedder:
             similarity=similarity_fn_name,
             truncate_dim=truncate_dim,
         )
-        engine = EngineOptions(n_threads=n_threads) if token_budget is None else EngineOptions(token_budget, n_threads)
+        engine = EngineOptions(n_threads=n_threads, untrained_dims=untrained_dims)
+        if token_budget is not None:
+            engine = replace(engine, token_budget=token_budget)
         self._name = str(model_name_or_path)
         self._loaded: LoadedModel = load_model(
             self._name,
@@ -130,6 +108,8 @@ class Embedder:
                 allow_pickle=allow_pickle,
             ),
         )
+        if not self.outputs:
+            raise InputError(f"{self._name} gives scores of pairs, not embeddings. Use Reranker.")
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -147,6 +127,11 @@ class Embedder:
     def loaded(self) -> LoadedModel:
         """Where the files came from, the backend, the precision with its reason, and the self-check's verdict."""
         return self._loaded
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The kinds of embeddings that the model gives."""
+        return self._loaded.engine.checkpoint.recipe.outputs
 
     @property
     def dimension(self) -> int:
@@ -203,12 +188,38 @@ class Embedder:
     def embed_stream(
         self, inputs: Iterable[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS, *, window: int = 4096
     ) -> Iterator[NDArray[Any]]:
-        """One vector (D,) after another, for inputs that need not fit in memory; `window` of them are held."""
+        """One dense vector (D,) after another, for inputs that need not fit in memory; `window` of them are held."""
         texts = iter(inputs)
         while piece := list(islice(texts, window)):
             dense = self.embed(piece, options).dense
             assert dense is not None
             yield from dense
+
+    @overload
+    def encode(
+        self,
+        inputs: str | Sequence[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: Literal["sentence_embedding"] = "sentence_embedding",
+        precision: OutputDtype = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        *,
+        outputs: None = None,
+        instruction: str | None = None,
+        examples: Sequence[tuple[str, str]] = (),
+        task: str | None = None,
+    ) -> NDArray[Any]: ...
+    @overload
+    def encode(
+        self, inputs: str | Sequence[str], *, outputs: Sequence[Output], **arguments: Unpack[EncodeArguments]
+    ) -> Embeddings: ...
 
     def encode(
         self,
@@ -224,53 +235,99 @@ class Embedder:
         device: str | None = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
-    ) -> NDArray[Any]:
+        *,
+        outputs: Sequence[Output] | None = None,
+        instruction: str | None = None,
+        examples: Sequence[tuple[str, str]] = (),
+        task: str | None = None,
+    ) -> NDArray[Any] | Embeddings:
         """(N, D) float32 for a list, (D,) for one text, as sentence-transformers' `encode`. Raises InputError.
 
+        A model without dense vectors gives what it has: sparse ones as `SparseEmbeddings`, or one array (n, D) for each
+        input in a list (for one text, that array). outputs: the kinds wanted, from one pass: then the answer is the
+        `Embeddings` record with a value for each, and token counts; `precision` is that of `EmbedOptions`.
+        instruction, examples, task: see `EmbedOptions`.
         batch_size is accepted and not needed: batches are made by tokens. normalize_embeddings: False leaves it to
         the model's own modules. precision: of the vectors; for int8 and uint8 the value ranges come from this call,
         as there. convert_to_tensor gives a torch tensor (extra `torch`). show_progress_bar: None means where the
         logger `sememe` lets INFO through.
         """
-        arguments = _EncodeArguments(
+        asked = AskedEncode(
             prompt_name=prompt_name, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar,
             output_value=output_value, precision=precision, convert_to_numpy=convert_to_numpy,
             convert_to_tensor=convert_to_tensor, device=device, normalize_embeddings=normalize_embeddings,
-            truncate_dim=truncate_dim,
+            truncate_dim=truncate_dim, instruction=instruction, examples=examples, task=task,
         )  # fmt: skip
-        return self._encode(inputs, None, arguments)
+        return self._encode(inputs, None, asked, outputs)
 
-    def encode_query(self, inputs: str | Sequence[str], **arguments: Unpack[EncodeArguments]) -> NDArray[Any]:
-        """`encode` with the model's prompt for queries, where it has one and the call gives none."""
-        return self._encode(inputs, "query", _EncodeArguments(**arguments))
+    @overload
+    def encode_query(
+        self, inputs: str | Sequence[str], *, outputs: None = None, **arguments: Unpack[EncodeArguments]
+    ) -> NDArray[Any]: ...
+    @overload
+    def encode_query(
+        self, inputs: str | Sequence[str], *, outputs: Sequence[Output], **arguments: Unpack[EncodeArguments]
+    ) -> Embeddings: ...
 
-    def encode_document(self, inputs: str | Sequence[str], **arguments: Unpack[EncodeArguments]) -> NDArray[Any]:
-        """`encode` with the model's prompt for documents, where it has one and the call gives none."""
-        return self._encode(inputs, "document", _EncodeArguments(**arguments))
+    def encode_query(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        outputs: Sequence[Output] | None = None,
+        **arguments: Unpack[EncodeArguments],
+    ) -> NDArray[Any] | Embeddings:
+        """`encode` as a query: with the model's prompt, adapter and layout for queries; a prompt given goes first.
 
-    def _encode(self, inputs: str | Sequence[str], role: Role | None, asked: _EncodeArguments) -> NDArray[Any]:
+        A model whose queries take an instruction has its own, or the usual one for web search, unless `instruction`
+        says what is looked for.
+        """
+        return self._encode(inputs, "query", AskedEncode(**arguments), outputs)
+
+    @overload
+    def encode_document(
+        self, inputs: str | Sequence[str], *, outputs: None = None, **arguments: Unpack[EncodeArguments]
+    ) -> NDArray[Any]: ...
+    @overload
+    def encode_document(
+        self, inputs: str | Sequence[str], *, outputs: Sequence[Output], **arguments: Unpack[EncodeArguments]
+    ) -> Embeddings: ...
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        outputs: Sequence[Output] | None = None,
+        **arguments: Unpack[EncodeArguments],
+    ) -> NDArray[Any] | Embeddings:
+        """`encode` as a document: with the model's prompt, adapter and layout for documents."""
+        return self._encode(inputs, "document", AskedEncode(**arguments), outputs)
+
+    def _encode(
+        self, inputs: str | Sequence[str], role: Role | None, asked: AskedEncode, outputs: Sequence[Output] | None
+    ) -> NDArray[Any] | Embeddings:
         if isinstance(inputs, Mapping):
             raise InputError("Inputs are a mapping; expected a text or a list of texts.")
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        if asked.output_value != "sentence_embedding":
-            raise InputError(f"output_value is {asked.output_value!r}; encode gives 'sentence_embedding'.")
-        if asked.device not in (None, self.device):
-            raise InputError(
-                f"This model computes on {self.device}; make another Embedder for device {asked.device!r}."
-            )
-        explicit = asked.prompt is not None or asked.prompt_name is not None
-        options = EmbedOptions(
-            role=None if explicit else role,
-            prompt_name=asked.prompt_name,
-            prompt=asked.prompt,
-            dimensions=asked.truncate_dim,
-            normalize=True if asked.normalize_embeddings else None,
-        )
-        with _progress_bar(len(texts), asked.show_progress_bar) as advance:
-            dense = self._loaded.engine.embed(texts, options, on_progress=advance).dense
-        vectors = quantize_embeddings(np.asarray(dense, np.float32), asked.precision)
-        result = vectors[0] if isinstance(inputs, str) else vectors
-        return _as_tensor(result) if asked.convert_to_tensor else result
+        asked.check(self.device)
+        if outputs is not None and asked.convert_to_tensor:
+            raise InputError("convert_to_tensor is for one kind of vectors; leave it or `outputs` out.")
+        kinds = self.outputs[:1] if outputs is None else tuple(outputs)
+        options = asked.options(role, kinds, "float32" if outputs is None else asked.precision)
+        with progress_bar(len(texts), asked.show_progress_bar) as advance:
+            found = self._loaded.engine.embed(texts, options, on_progress=advance)
+        if outputs is not None:
+            return found
+        # The type that users of dense models, nearly all, can work with; the docstring names the other two.
+        return cast("NDArray[Any]", asked.result(found, is_one=isinstance(inputs, str)))
+
+    def decode(self, embeddings: SparseEmbeddings, top_k: int | None = None) -> list[list[tuple[str, float]]]:
+        """For each sparse embedding its tokens with their weights, the largest first, as SparseEncoder's `decode`."""
+        tokenizer = self._loaded.engine.checkpoint.tokenizer
+        found = []
+        for i in range(len(embeddings)):
+            by_weight = sorted(embeddings.weights(i).items(), key=lambda item: -item[1])[:top_k]
+            found.append([(tokenizer.token(token_id) or f"[{token_id}]", weight) for token_id, weight in by_weight])
+        return found
 
     def tokenize(self, inputs: Sequence[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS) -> list[Tokens]:
         """The inputs' tokens as the model would see them, prompt and special tokens included. Raises InputError."""
@@ -278,34 +335,31 @@ class Embedder:
 
     # ── similarity ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
-        """(N, D) and (M, D) to (N, M) scores by the model's own similarity; higher is nearer."""
-        return similarities.similarity(embeddings1, embeddings2, self.similarity_fn_name)
+    def similarity(
+        self, embeddings1: Comparable, embeddings2: Comparable, *, weights: Mapping[Output, float] | None = None
+    ) -> NDArray[np.float32]:
+        """(N, M) scores by the model's own similarity; higher is nearer. Raises InputError.
 
-    def similarity_pairwise(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
-        """(N, D) and (N, D) to (N,) scores by the model's own similarity."""
-        return similarities.similarity_pairwise(embeddings1, embeddings2, self.similarity_fn_name)
+        Takes what `encode` gives, of one kind on both sides: dense vectors, sparse ones (dot product), lists of vectors
+        (MaxSim, queries first). Of two `Embeddings` records, the mean over the kinds that both have, weighted by
+        `weights` or the model's own.
+        """
+        return compare(embeddings1, embeddings2, self._scoring(weights))
+
+    def similarity_pairwise(
+        self, embeddings1: Comparable, embeddings2: Comparable, *, weights: Mapping[Output, float] | None = None
+    ) -> NDArray[np.float32]:
+        """(N,) scores of row with row, as `similarity`."""
+        return compare_pairwise(embeddings1, embeddings2, self._scoring(weights))
+
+    @property
+    def scoring(self) -> Scoring:
+        """How the model's embeddings of each kind are compared."""
+        return self._loaded.engine.checkpoint.recipe.scoring
+
+    def _scoring(self, weights: Mapping[Output, float] | None) -> Scoring:
+        return self.scoring if weights is None else replace(self.scoring, weights=weights)
 
     def close(self) -> None:
         """Let the threads go; the embedder cannot be used afterwards."""
         self._loaded.engine.close()
-
-
-@contextmanager
-def _progress_bar(n_inputs: int, wanted: bool | None) -> Iterator[Callable[[int], None] | None]:
-    """A bar over the inputs; None means where the logger `sememe` lets INFO through, as sentence-transformers does."""
-    if not (logging.getLogger("sememe").isEnabledFor(logging.INFO) if wanted is None else wanted):
-        yield None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_inputs, desc="embedding", unit="text") as bar:
-        yield lambda n: cast("None", bar.update(n))
-
-
-def _as_tensor(vectors: NDArray[Any]) -> Any:
-    try:
-        from sememe.ops.torch import as_tensor
-    except ModuleNotFoundError as exc:
-        raise InputError("convert_to_tensor needs the extra: pip install 'sememe[torch]'.") from exc
-    return as_tensor(vectors)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,19 +43,23 @@ from sememe.samples import calibration_texts
 
 logger = logging.getLogger(__name__)
 
-# Tokens of a batch whose every token gives a value for each of some 30,000 words: 60 MB.
-_VOCABULARY_BUDGET = 512
+# Tokens of a batch whose every input gives a value for each of some 30,000 words: of short texts that is 40 MB.
+_VOCABULARY_BUDGET = 1024
+
+UntrainedDims = Literal["warn", "error"]
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """token_budget: tokens computed together (measured: benchmarks/engine.py).
 
-    n_threads: of the computation; 0 is one for each physical core.
+    n_threads: of the computation; 0 is one for each physical core. untrained_dims: what happens where vectors shall be
+    cut to a width that the model was not trained for, as far as anybody says.
     """
 
     token_budget: int = 2048
     n_threads: int = 0
+    untrained_dims: UntrainedDims = "warn"
 
 
 @dataclass(frozen=True)
@@ -264,13 +268,14 @@ class Engine:
                 f"The model gave NaN or infinity for a batch of {len(tokens)} inputs; nothing was returned. "
                 "Load it with precision='float32'. If that fails too, the weights are damaged."
             )
+        checkpoint, wanted = self.checkpoint, options.outputs  # the program may compute more than was asked for
         return _Computed(
             indices,
             tokens,
-            raw.get("dense"),
-            self.checkpoint.collect_sparse(raw["sparse"], batch, tokens) if "sparse" in raw else [],
-            self.checkpoint.collect_vectors(raw["multi_vector"], batch, tokens, options.role)
-            if "multi_vector" in raw
+            raw["dense"] if "dense" in wanted else None,
+            checkpoint.collect_sparse(raw["sparse"], batch, tokens) if "sparse" in wanted else [],
+            checkpoint.collect_vectors(raw["multi_vector"], batch, tokens, options.role)
+            if "multi_vector" in wanted
             else [],
         )
 
@@ -350,21 +355,21 @@ class Engine:
         if missing or not options.outputs:
             gives = ", ".join(self.checkpoint.recipe.outputs) or "scores of pairs (use Reranker)"
             raise InputError(f"This model gives {gives}; {', '.join(missing) or 'nothing'} was asked for.")
-        dimensions = options.dimensions
+        if "dense" not in options.outputs and (options.dimensions, options.dtype) != (None, "float32"):
+            raise InputError("Only dense vectors can be cut to fewer dimensions or given in another type.")
+        dimensions = self._dimensions(options)
         if dimensions is not None and dimensions < self.checkpoint.dimension:
-            if options.outputs != ("dense",):
-                raise InputError("Only dense vectors can be cut to fewer dimensions.")
             self._check_trained(dimensions)
 
     def _check_trained(self, dimensions: int) -> None:
-        """Say, once a width, that nobody says the model was trained to be cut to it."""
-        if self.checkpoint.recipe.was_trained_for(dimensions) or dimensions in self._warned_widths:
+        """Refuse, or say once a width, that nobody says the model was trained to be cut to it."""
+        recipe = self.checkpoint.recipe
+        if recipe.was_trained_for(dimensions) or dimensions in self._warned_widths:
             return
+        known = recipe.widths_in_words or "nobody says it was trained for fewer"
+        if self.options.untrained_dims == "error":
+            raise InputError(f"{dimensions} of {self.checkpoint.dimension} dimensions were asked for; {known}.")
         self._warned_widths.add(dimensions)
-        widths = self.checkpoint.recipe.trained_widths
-        known = (
-            f"it was trained for {', '.join(map(str, widths))}" if widths else "nobody says it was trained for fewer"
-        )
         logger.warning("vectors cut to %d of %d values lose quality: %s", dimensions, self.checkpoint.dimension, known)
 
     def _width(self) -> int:
@@ -373,7 +378,7 @@ class Engine:
         return head.n_out
 
     def token_budget(self, options: EmbedOptions) -> int:
-        """Tokens of a batch: fewer where each gives a value for every word of the vocabulary."""
+        """Tokens of a batch: fewer where each input gives a value for every word of the vocabulary."""
         wide = "sparse" in options.outputs and isinstance(self.checkpoint.recipe.sparse, VocabularyWeights)
         return min(_VOCABULARY_BUDGET, self.options.token_budget) if wide else self.options.token_budget
 

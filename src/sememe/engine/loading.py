@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.catalogue import Catalogue
+from sememe.catalogue.licences import licence_in_words
 from sememe.checkpoints import Checkpoint, load_checkpoint
 from sememe.checkpoints.recipe import RecipeChanges
 from sememe.checkpoints.sources import CheckpointFolder, default_cache_folder, find_checkpoint
@@ -28,7 +29,7 @@ from sememe.engine.packing import pack
 from sememe.engine.precision import BackendChoice, PrecisionChoice, Resolved, make_backend, resolve_precision
 from sememe.errors import CheckpointError
 from sememe.ops import Backend, BatchView, Ops, Precision, Program, Weights
-from sememe.records import EmbedOptions, Output
+from sememe.records import OUTPUTS, EmbedOptions, Output
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def load_model(name: str, options: LoadOptions) -> LoadedModel:
         progress=options.progress,
     )
     entry = catalogue.entry(options.like) if options.like else catalogue.find(found.name)
+    if entry is not None and entry.commercial_use is False:
+        logger.warning("%s: %s", entry.id, licence_in_words(entry).text)
     checkpoint = load_checkpoint(
         found.path,
         identity=found.identity,
@@ -104,22 +107,32 @@ def load_model(name: str, options: LoadOptions) -> LoadedModel:
         else None
     )
     engine = Engine(checkpoint, programs, precision=resolved.precision, options=options.engine, cache=cache)
+    if checkpoint.recipe.outputs:  # a width given for all calls is refused here rather than by the first
+        engine.check_options(EmbedOptions(outputs=checkpoint.recipe.outputs[:1]))
     return LoadedModel(engine, found, backend, resolved, verdict)
 
 
 class _Programs:
-    """A checkpoint's programs by outputs and adapter, each made when first asked for."""
+    """A checkpoint's programs by adapter, each made when first asked for.
+
+    One that gives several outputs serves calls that want fewer of them too: its heads cost a few percent, a second
+    program the memory of the whole model once more.
+    """
 
     def __init__(self, checkpoint: Checkpoint, backend: Backend, precision: Precision) -> None:
         self._checkpoint, self._backend, self.precision = checkpoint, backend, precision
         self._lock = threading.Lock()
-        self._made: dict[tuple[tuple[Output, ...], str | None], Program] = {}
+        self._made: dict[str | None, tuple[tuple[Output, ...], Program]] = {}
 
     def __call__(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+        """outputs: none is the score of pairs, of models that give nothing else."""
         with self._lock:
-            if (outputs, adapter) not in self._made:
-                self._made[outputs, adapter] = self._make(outputs, adapter)
-            return self._made[outputs, adapter]
+            made, program = self._made.get(adapter, ((), None))
+            if program is None or not set(outputs) <= set(made):
+                together = tuple(output for output in OUTPUTS if output in (*made, *outputs))
+                program = self._make(together, adapter)
+                self._made[adapter] = together, program
+            return program
 
     def _make(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
         checkpoint = self._checkpoint
@@ -179,15 +192,22 @@ def _verdict(checkpoint: Checkpoint, backend: Backend, programs: _Programs, verd
 
 
 def _selfcheck_vectors(checkpoint: Checkpoint, programs: _Programs) -> NDArray[np.float32]:
-    """(N, …) of the first output that the checkpoint has, one row a text that has tokens."""
+    """What is compared: one row a text that has tokens, of dense vectors, or of the mean of a text's token vectors.
+
+    Scores and sparse weights of all texts are one row: alone, a score has no direction, and no word may be a result.
+    """
+    recipe = checkpoint.recipe
     options = EmbedOptions(max_tokens=min(checkpoint.max_tokens, selfcheck.MAX_TOKENS), prompt="")
     tokens = [t for t in checkpoint.tokenize(selfcheck.TEXTS, options) if len(t)]
     batch = pack(tokens, checkpoint.positions)
-    outputs = checkpoint.recipe.outputs[:1]
-    raw = programs(outputs, None)(batch)[outputs[0] if outputs else "score"]
-    if len(raw) == batch.n_sequences:
+    outputs = recipe.outputs[:1]
+    # With adapters, the bare weights may never be asked for, and a program is as large as the model.
+    raw = programs(outputs, recipe.role_adapter("query"))(batch)[outputs[0] if outputs else "score"]
+    if outputs == ("dense",):
         return raw
-    return np.stack([rows.mean(0) for rows in per_input(raw, batch.cu_seqlens)])
+    if outputs == ("multi_vector",):
+        return np.stack([rows.mean(0) for rows in per_input(raw, batch.cu_seqlens)])
+    return raw.reshape(1, -1)
 
 
 def _verdict_key(checkpoint: Checkpoint, backend: Backend, precision: Precision) -> str:
