@@ -18,21 +18,20 @@ import openvino.opset15 as opset
 from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
-from sememe.ops.attention_bias import relative_buckets
+from sememe.ops.openvino_attention import MASKED, GraphAttention
 from sememe.ops.openvino_experts import mixture
 from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
 Node = Any  # openvino nodes: arithmetic and outputs are added at run time, which their stubs do not know
 
-# Added to the score of a key that must not be seen. Finite: a row of only such keys stays a number.
-_MASKED = -1e9
-
 # Weights that int8 leaves as they are: tables that are looked up; routers, whose few rows save nothing and whose choices
-# would flip; and a layout whose product with int8 weights crashes the plugin (2026.4: (in, out), scales along `in`).
-_STAYS_FLOAT = re.compile(r"embeddings\..*|(.*\.)?router\.weight|(.*\.)?experts\.down\.weight")
+# would flip; and two products with int8 weights that crash the plugin (2026.4): (in, out) with scales along `in`, and
+# that with a constant, here of learned latents.
+_STAYS_FLOAT = re.compile(
+    r"embeddings\..*|(.*\.)?router\.weight|(.*\.)?experts\.down\.weight|latent\.attention\.key_value\.weight"
+)
 
-# Kept in float32 by the plugin whatever the hint, so a graph in bfloat16 does not lose positions or masks to rounding.
 # Marks a conversion as the unpacking of a stored weight, to be done while the weight is repacked.
 # Source: OpenVINO, `transformations/rt_info/decompression.hpp`.
 _DECOMPRESSION = "decompression_0"
@@ -84,6 +83,7 @@ class OpenVinoOps:
 
     def __init__(self) -> None:
         self._shared: dict[object, Node] = {}
+        self._attention = GraphAttention()
 
     def _once(self, key: object, make: Callable[[], Node]) -> Node:
         if key not in self._shared:
@@ -208,85 +208,8 @@ class OpenVinoOps:
         window: tuple[int, int] | None = None,
         bias: RelativeBias[Node] | Alibi | None = None,
     ) -> Node:
-        n_heads, width = (q.get_output_partial_shape(0)[i].get_length() for i in (1, 2))
-        n_groups = n_heads // k.get_output_partial_shape(0)[1].get_length()
-        scale = 1 / math.sqrt(width) if scale is None else scale
-        q, k, v = (self._padded(x, batch) for x in (q, k, v))  # (B, heads, L, d)
-        if n_groups > 1:
-            k, v = (self._repeated(x, n_groups) for x in (k, v))
-        scores = opset.matmul(opset.multiply(q, np.float32(scale)), k, False, True)  # (B, heads, L, L)
-        for extra in self._score_terms(batch, causal, window, bias):
-            scores = opset.add(scores, extra)
-        out = opset.matmul(opset.softmax(scores, -1), v, False, False)
-        out = opset.reshape(opset.transpose(out, _axis(0, 2, 1, 3)), np.array([-1, n_heads, width], np.int64), False)
-        return opset.gather(out, batch.input("scatter"), _scalar_axis(0))
-
-    def _padded(self, x: Node, batch: GraphBatch) -> Node:
-        rows = opset.gather(x, batch.input("gather"), _scalar_axis(0))  # (B, L, heads, d)
-        return opset.transpose(rows, _axis(0, 2, 1, 3))
-
-    @staticmethod
-    def _repeated(x: Node, n_groups: int) -> Node:
-        """(B, kv_heads, L, d) to (B, kv_heads · n_groups, L, d), each head n_groups times in a row."""
-        kv_heads, width = (x.get_output_partial_shape(0)[i].get_length() for i in (1, 3))
-        x = opset.unsqueeze(x, _axis(2))
-        x = opset.broadcast(x, opset.constant(np.array([1, 1, n_groups, 1, 1], np.int64)), broadcast_spec="BIDIRECTIONAL")
-        return opset.reshape(x, np.array([0, kv_heads * n_groups, -1, width], np.int64), True)
-
-    def _score_terms(
-        self, batch: GraphBatch, causal: bool, window: tuple[int, int] | None, bias: RelativeBias[Node] | Alibi | None
-    ) -> list[Node]:
-        """What is added to the scores: (B, 1, 1, L) for padding, (1, heads or 1, L, L) for the rest."""
-        terms = [batch.input("mask")]
-        if causal or window is not None:
-            left, right = (math.inf, math.inf) if window is None else window
-            terms.append(self._band(batch, left, 0 if causal else right))
-        if isinstance(bias, RelativeBias):
-            terms.append(self._bucket_bias(batch, bias))
-        elif isinstance(bias, Alibi):
-            slopes = np.array(bias.slopes, np.float32).reshape(1, -1, 1, 1)
-            away = opset.convert(opset.abs(self._distance(batch)), np.float32)
-            terms.append(self._once(("alibi", bias.slopes), lambda: opset.multiply(away, -slopes)))
-        return terms
-
-    def _distance(self, batch: GraphBatch) -> Node:
-        """(L, L) int32: key − query."""
-
-        def make() -> Node:
-            longest = opset.gather(opset.shape_of(batch.input("gather"), "i32"), np.int32(1), _scalar_axis(0))
-            span = opset.range(np.int32(0), longest, np.int32(1), "i32")
-            return opset.subtract(opset.unsqueeze(span, _axis(0)), opset.unsqueeze(span, _axis(1)))
-
-        return self._once("distance", make)
-
-    def _band(self, batch: GraphBatch, left: float, right: float) -> Node:
-        """(L, L): 0 for keys at most `left` behind and `right` ahead of the query, else the masked value."""
-
-        def make() -> Node:
-            distance = self._distance(batch)
-            seen: list[Node] = []
-            if left != math.inf:
-                seen.append(opset.greater_equal(distance, np.int32(-left)))
-            if right != math.inf:
-                seen.append(opset.less_equal(distance, np.int32(right)))
-            both = seen[0] if len(seen) == 1 else opset.logical_and(seen[0], seen[1])
-            return opset.select(both, np.float32(0), np.float32(_MASKED))
-
-        return self._once(("band", left, right), make)
-
-    def _bucket_bias(self, batch: GraphBatch, bias: RelativeBias[Node]) -> Node:
-        def make() -> Node:
-            # Buckets do not change past max_distance, so the table of distances may end there.
-            reach = bias.max_distance + 1
-            buckets = relative_buckets(reach, bias.n_buckets, bias.max_distance)
-            near = opset.clamp(self._distance(batch), -(reach - 1), reach - 1)
-            row = opset.gather(
-                opset.constant(buckets), opset.add(near, np.int32(reach - 1)), _scalar_axis(0)
-            )  # (L, L)
-            values = opset.gather(bias.table.weight, row, _scalar_axis(0))  # (L, L, heads)
-            return opset.unsqueeze(opset.transpose(values, _axis(2, 0, 1)), _axis(0))
-
-        return self._once(("buckets", id(bias.table.weight)), make)
+        scale = 1 / math.sqrt(q.get_output_partial_shape(0)[2].get_length()) if scale is None else scale
+        return self._attention(q, k, v, batch, scale=scale, causal=causal, window=window, bias=bias)
 
     def latent_attention(self, q: Node, k: Node, v: Node, scale: float) -> Node:
         q, k, v = (opset.transpose(x, np.array([1, 0, 2])) for x in (q, k, v))  # (heads, T or M, d)
@@ -323,19 +246,6 @@ def _gather(batch: Batch) -> NDArray[np.int32]:
     return np.asarray(place + batch.cu_seqlens[:-1, None], np.int32)
 
 
-def _scatter(batch: Batch) -> NDArray[np.int32]:
-    """(T,): the place of each packed row in the padded layout, rows of (B·L)."""
-    lengths = batch.lengths
-    shift = np.arange(len(lengths)) * lengths.max() - batch.cu_seqlens[:-1]
-    return np.asarray(np.arange(batch.n_tokens) + np.repeat(shift, lengths), np.int32)
-
-
-def _mask(batch: Batch) -> NDArray[np.float32]:
-    seen = batch.lengths if batch.n_unseen is None else batch.lengths - batch.n_unseen
-    keys = np.arange(batch.lengths.max())[None] < seen[:, None]
-    return np.where(keys, np.float32(0), np.float32(_MASKED))[:, None, None, :]
-
-
 def _pooled(batch: Batch) -> NDArray[np.bool_]:
     """(B, L): which places count in pooling."""
     return np.asarray(_lanes(batch) & (np.arange(batch.lengths.max())[None] >= batch.n_prompt[:, None]))
@@ -362,7 +272,7 @@ def _pool_weighted(batch: Batch) -> NDArray[np.float32]:
 
 
 def _pool_max(batch: Batch) -> NDArray[np.float32]:
-    return np.where(_pooled(batch), np.float32(0), np.float32(_MASKED))[:, :, None]
+    return np.where(_pooled(batch), np.float32(0), np.float32(MASKED))[:, :, None]
 
 
 _Feed = tuple[list[int], Any, Callable[[Batch], NDArray[Any]]]
@@ -371,8 +281,6 @@ _FEEDS: dict[str, _Feed] = {
     "type_ids": ([-1], np.int32, lambda batch: batch.type_ids),
     "positions": ([-1], np.int32, lambda batch: batch.positions),
     "gather": ([-1, -1], np.int32, _gather),
-    "scatter": ([-1], np.int32, _scatter),
-    "mask": ([-1, 1, 1, -1], np.float32, _mask),
     "pool_sum": ([-1, -1, 1], np.float32, _pool_sum),
     "pool_mean": ([-1, -1, 1], np.float32, _pool_mean),
     "pool_sqrt_len": ([-1, -1, 1], np.float32, _pool_sqrt_len),
