@@ -13,10 +13,10 @@ run: $(VENV)/.installed  ## install, bring the default model, embed a small corp
 	$(BIN)/sememe demo
 
 test: $(VENV)/.installed-dev model  ## set up and run the tests (the slow ones too: make test-all)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(VENV)/.installed-dev model  ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check src tests benchmarks
