@@ -17,7 +17,7 @@ from sememe.server.options import ServerOptions
 from sememe.server.scheduler import SchedulerOptions
 from server.running import Running, run
 
-OPTIONS = ServerOptions(max_body_bytes=1_000_000, max_inputs=64, scheduling=SchedulerOptions(queue_tokens=20_000))
+OPTIONS = ServerOptions(max_body_bytes=1_000_000, max_inputs=64)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,14 @@ def locked(embedder: Embedder) -> Iterator[Running]:
     """A server that asks for a key."""
     models = Models([EmbeddingModel("tiny", embedder)])
     with run(models, replace(OPTIONS, api_keys=("first-key", "second-key"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def narrow(embedder: Embedder) -> Iterator[Running]:
+    """A server whose queue holds little."""
+    models = Models([EmbeddingModel("tiny", embedder)])
+    with run(models, replace(OPTIONS, scheduling=SchedulerOptions(queue_tokens=10_000))) as running:
         yield running
 
 
