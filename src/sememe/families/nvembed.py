@@ -188,7 +188,10 @@ def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: Bat
 
 
 def _latent_attention(ops: Ops[Array], weights: Weights[Array], config: Config, x: Array) -> Array:
-    """(T, H) to (T, H): each token by itself, so that packing is of no concern."""
+    """(T, H) to (T, H): each token by itself.
+
+    Keys and values depend on no input. OpenVINO works them out once, when it compiles; torch in every call.
+    """
     inner, wide = config.latent_heads * config.latent_head_size, _LATENT_WIDENING * config.hidden_size
     latents = weights["embeddings.latents"].weight  # (n_latents, H)
     latents = ops.layer_norm(latents, weights["latent.attention.latents_norm"], _LATENT_EPS)
