@@ -182,7 +182,10 @@ BAD_MODULES: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
     "an unknown module": (lambda raw: raw[1].update(type="custom_st.Attention"), "custom_st.Attention|Attention"),
     "a module of remote code": (lambda raw: raw.append(_module("CNN", "3_CNN", 3)), "CNN"),
     "no pooling": (lambda raw: raw.__delitem__(1), "Pooling|Transformer, Normalize"),
-    "something after Normalize": (lambda raw: raw.append(_module("Dense", "2_Dense", 3)), "order is 'Transformer, Pooling, Normalize, Dense'"),
+    "something after Normalize": (
+        lambda raw: raw.append(_module("Dense", "2_Dense", 3)),
+        "order is 'Transformer, Pooling, Normalize, Dense'",
+    ),
     "two poolings": (lambda raw: raw.insert(2, _module("Pooling", "1_Pooling", 1)), "Pooling"),
     "a projection before pooling": (lambda raw: raw.insert(1, _module("Dense", "2_Dense", 1)), "Dense|2_Dense"),
     "no transformer": (lambda raw: raw.__delitem__(0), "Transformer"),
