@@ -109,7 +109,10 @@ def _surrounded(
     cut = tokenizer.encode_plain(asked, max_tokens=room)
     if not options.truncate:
         _refuse_cut(cut, room)
-    kept = [tokenizer.decode_all(t.ids) if t.n_dropped else text for text, t in zip(asked, cut, strict=True)]
+    kept = [
+        tokenizer.decode(t.ids.tolist(), special=True) if t.n_dropped else text
+        for text, t in zip(asked, cut, strict=True)
+    ]
     longest = (n_shown + n_suffix + max_tokens + 8) // 8 * 8 + 8
     tokens = tokenizer.encode([text + prompt.after for text in kept], max_tokens=longest, prompt=prompt.shown)
     return [replace(t, n_dropped=c.n_dropped) for t, c in zip(tokens, cut, strict=True)]

@@ -85,13 +85,9 @@ class Tokenizer:
         """The id of one vocabulary entry, None if there is none."""
         return self._library.token_to_id(token)
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids, special tokens left out."""
-        return self._library.decode(list(ids), skip_special_tokens=True)
-
-    def decode_all(self, ids: Iterable[int]) -> str:
-        """The text of some ids, special tokens spelled out."""
-        return self._library.decode([int(i) for i in ids], skip_special_tokens=False)
+    def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
+        """The text of some ids; special tokens are left out unless they shall be spelled."""
+        return self._library.decode(list(ids), skip_special_tokens=not special)
 
     @property
     def median_length(self) -> int:

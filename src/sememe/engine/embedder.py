@@ -108,8 +108,6 @@ class Embedder:
                 allow_pickle=allow_pickle,
             ),
         )
-        if not self.outputs:
-            raise InputError(f"{self._name} gives scores of pairs, not embeddings. Use Reranker.")
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -130,7 +128,7 @@ class Embedder:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """The kinds of embeddings that the model gives."""
+        """The kinds of embeddings that the model gives; none for a reranker, which `Reranker` uses."""
         return self._loaded.engine.checkpoint.recipe.outputs
 
     @property

@@ -353,7 +353,9 @@ class Engine:
             raise InputError(f"max_tokens is {options.max_tokens}; this model reads 1 to {limit} tokens.")
         missing = [output for output in options.outputs if output not in self.checkpoint.recipe.outputs]
         if missing or not options.outputs:
-            gives = ", ".join(self.checkpoint.recipe.outputs) or "scores of pairs (use Reranker)"
+            gives = ", ".join(self.checkpoint.recipe.outputs)
+            if not gives:
+                raise InputError("This model gives scores of pairs, not embeddings. Use Reranker.")
             raise InputError(f"This model gives {gives}; {', '.join(missing) or 'nothing'} was asked for.")
         if "dense" not in options.outputs and (options.dimensions, options.dtype) != (None, "float32"):
             raise InputError("Only dense vectors can be cut to fewer dimensions or given in another type.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.checkpoints.pair_heads import YesNo
+from sememe.engine.encoding import as_tensor, progress_bar
 from sememe.engine.engine import EngineOptions
 from sememe.engine.loading import LoadedModel, LoadOptions, load_model
 from sememe.engine.packing import pack
@@ -19,6 +20,7 @@ from sememe.errors import CheckpointError, InputError
 from sememe.records import Tokens
 
 ScoreActivation = Literal["sigmoid", "identity", "softmax"]
+ActivationFunction = ScoreActivation | Callable[[Any], Any]
 
 
 class RankedDocument(TypedDict, total=False):
@@ -73,13 +75,15 @@ class Reranker:
             gives = ", ".join(checkpoint.recipe.outputs)
             raise InputError(f"{model_name_or_path} gives {gives} embeddings, not scores of pairs. Use Embedder.")
         self._checkpoint, self._head = checkpoint, checkpoint.recipe.pair
+        if max_length is not None and max_length < 1:
+            raise InputError(f"max_length is {max_length}; expected 1 or more.")
         self.max_length = min(max_length or checkpoint.max_tokens, checkpoint.max_tokens)
         self._pipeline: Pipeline[tuple[list[int], NDArray[np.float32]]] = Pipeline()
 
     @property
     def n_labels(self) -> int:
         """Scores of one pair: 1 for a reranker."""
-        return 1 if isinstance(self._head, YesNo) else self._head.n_labels
+        return self._head.n_labels
 
     @property
     def default_activation(self) -> ScoreActivation:
@@ -88,30 +92,50 @@ class Reranker:
 
     def predict(
         self,
-        pairs: Sequence[tuple[str, str]],
+        inputs: Sequence[Sequence[str]],
         *,
-        activation: ScoreActivation | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: ActivationFunction | None = None,
         apply_softmax: bool = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
         instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """(N,) scores of (query, document) pairs, (N, labels) for a classifier with several. Raises InputError.
 
-        activation: `identity` gives the raw logit (the log-odds of "yes" for Qwen3-Reranker), `sigmoid` a value from
-        0 to 1; None does what the checkpoint says, as CrossEncoder does. instruction: for models that take one.
+        One pair instead of a list gives its score. activation_fn: `identity` gives the raw logit (the log-odds of "yes"
+        for Qwen3-Reranker), `sigmoid` a value from 0 to 1, or a function of arrays or, from torch, of tensors; None does
+        what the checkpoint says. apply_softmax: over the labels, if there are several, after that. instruction: for
+        models that take one. batch_size is accepted and not needed: batches are made by tokens.
         """
-        checked = [_pair(i, pair) for i, pair in enumerate(pairs)]
+        is_one = len(inputs) > 0 and isinstance(inputs[0], str)
+        pairs = [_pair(i, pair) for i, pair in enumerate([inputs] if is_one else inputs)]
         self.check_instruction(instruction)
-        logits = np.empty((len(checked), self.n_labels), np.float32)
-        work = self._pipeline.run(
-            [len(query) + len(document) for query, document in checked],
-            lambda indices: self.tokenize([checked[i] for i in indices], instruction),
+        logits = np.empty((len(pairs), self.n_labels), np.float32)
+        with progress_bar(len(pairs), show_progress_bar, "pair") as advance:
+            for indices, values in self._work(pairs, instruction):
+                logits[indices] = values
+                if advance is not None:
+                    advance(len(indices))
+        scores = activated(logits, self.default_activation if activation_fn is None else activation_fn)
+        if self.n_labels == 1:
+            scores = scores[:, 0]
+        elif apply_softmax:
+            scores = activated(scores, "softmax")
+        result = scores[0] if is_one else scores
+        return as_tensor(np.asarray(result)) if convert_to_tensor else result  # type: ignore[no-any-return]
+
+    def _work(
+        self, pairs: Sequence[tuple[str, str]], instruction: str | None
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Indices and logits of one batch after another, the longest pairs first."""
+        return self._pipeline.run(
+            [len(query) + len(document) for query, document in pairs],
+            lambda indices: self.tokenize([pairs[i] for i in indices], instruction),
             lambda indices, tokens: (indices, self.compute(tokens)),
             self._loaded.engine.options.token_budget,
         )
-        for indices, values in work:
-            logits[indices] = values
-        scores = activated(logits, "softmax" if apply_softmax else activation or self.default_activation)
-        return scores[:, 0] if self.n_labels == 1 else scores
 
     def rank(
         self,
@@ -120,22 +144,30 @@ class Reranker:
         top_k: int | None = None,
         return_documents: bool = False,
         *,
-        activation: ScoreActivation | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: ActivationFunction | None = None,
         instruction: str | None = None,
     ) -> list[RankedDocument]:
-        """The documents, best first: `corpus_id`, `score`, and `text` if asked for. Raises InputError."""
+        """The documents, best first: `corpus_id`, `score`, and `text` if asked for; see `predict`. Raises InputError."""
         if self.n_labels != 1:
             raise InputError(f"This model gives {self.n_labels} labels a pair; only one can be ranked by. Use predict.")
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; expected 1 or more.")
+        if isinstance(documents, str):
+            raise InputError("The documents are one text; expected a list of texts.")
+        texts = list(documents)
         scores = self.predict(
-            [(query, document) for document in documents], activation=activation, instruction=instruction
+            [(query, text) for text in texts],
+            show_progress_bar=show_progress_bar,
+            activation_fn=activation_fn,
+            instruction=instruction,
         )
         order = np.argsort(-scores, kind="stable")[:top_k]
         ranked = [RankedDocument(corpus_id=int(i), score=float(scores[i])) for i in order]
         if return_documents:
             for hit in ranked:
-                hit["text"] = documents[hit["corpus_id"]]
+                hit["text"] = texts[hit["corpus_id"]]
         return ranked
 
     def close(self) -> None:
@@ -152,15 +184,12 @@ class Reranker:
 
     def check_instruction(self, instruction: str | None) -> None:
         """Raise InputError for an instruction to a model that takes none."""
-        if instruction is not None and not isinstance(self._head, YesNo):
+        if instruction is not None and not (isinstance(self._head, YesNo) and self._head.prompt is not None):
             raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
 
     def tokenize(self, pairs: Sequence[tuple[str, str]], instruction: str | None) -> list[Tokens]:
         """The pairs as the model will see them. Raises InputError."""
-        tokenizer, head = self._checkpoint.tokenizer, self._head
-        if not isinstance(head, YesNo):
-            return tokenizer.encode_pairs(pairs, max_tokens=self.max_length)
-        return head.tokenize(tokenizer, pairs, self.max_length, instruction)
+        return self._head.tokenize(self._checkpoint.tokenizer, pairs, self.max_length, instruction)
 
     def compute(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
         """(B, labels) logits of one batch of pairs. Raises CheckpointError."""
@@ -179,8 +208,11 @@ def _pair(i: int, pair: Any) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def activated(logits: NDArray[np.float32], activation: ScoreActivation) -> NDArray[np.float32]:
+def activated(logits: NDArray[np.float32], activation: ActivationFunction) -> NDArray[np.float32]:
     """(N, labels) scores from logits. Raises InputError for an unknown activation."""
+    if callable(activation):
+        is_torch = type(activation).__module__.partition(".")[0] == "torch"
+        return np.asarray(activation(as_tensor(logits) if is_torch else logits), np.float32)
     if activation == "identity":
         return logits
     if activation == "sigmoid":
