@@ -10,6 +10,7 @@ import pytest
 
 import parity
 import specimens
+from sememe.checkpoints.weights import arrange, read_tensors
 from sememe.errors import CheckpointError, UnsupportedCheckpoint
 from sememe.families import find_family, gemma3
 
@@ -151,11 +152,11 @@ def test_a_config_that_is_not_computed_is_refused(change: dict[str, Any], messag
 def test_a_norm_that_is_missing_is_refused(tmp_path: Path) -> None:
     """Gemma 1 has two norms a layer; its file under this config would compute something."""
     folder = specimens.make("embedding_gemma", tmp_path)
-    stored = parity.read_tensors(folder)
+    stored = read_tensors(folder)
     kept = {name: tensor for name, tensor in stored.items() if "post_feedforward_layernorm" not in name}
     config = gemma3.Config.read(_raw(vocab_size=stored["embed_tokens.weight"].shape[0]))
     with pytest.raises(CheckpointError, match=r"lacks 7 tensors that we need: layer\.0\.mlp\.output_norm"):
-        parity.arrange(kept, gemma3, gemma3.tensors(config), folder)
+        arrange(kept, gemma3, gemma3.tensors(config), folder)
 
 
 def test_positions_are_counted_from_zero(tmp_path: Path) -> None:

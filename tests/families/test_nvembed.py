@@ -11,6 +11,7 @@ import torch
 
 import parity
 import specimens
+from sememe.checkpoints.weights import arrange, read_tensors
 from sememe.errors import CheckpointError, UnsupportedCheckpoint
 from sememe.families import find_family, nvembed
 from sememe.ops.openvino import OpenVinoBackend
@@ -151,10 +152,10 @@ def test_a_config_that_is_not_computed_is_refused(change: dict[str, Any], messag
 def test_a_body_without_its_head_is_refused(tmp_path: Path) -> None:
     """The mean of the body's states alone looks like an embedding."""
     folder = specimens.make("nvembed", tmp_path)
-    stored = {k: v for k, v in parity.read_tensors(folder).items() if k.startswith("embedding_model.")}
+    stored = {k: v for k, v in read_tensors(folder).items() if k.startswith("embedding_model.")}
     config = parity.load(folder).config
     with pytest.raises(CheckpointError, match="lacks 14 tensors that we need: latent"):
-        parity.arrange(stored, nvembed, nvembed.tensors(config), folder)
+        arrange(stored, nvembed, nvembed.tensors(config), folder)
 
 
 def test_positions_are_counted_from_zero(tmp_path: Path) -> None:

@@ -49,10 +49,10 @@ def test_latent_attention(n_latents: int, n_heads: int, scale: float) -> None:
 def test_one_program_takes_batches_of_every_size() -> None:
     tables = _tables(60, 7, 3)
     expected = _dense(tables, 3, 0.5)
+    build = _build(3, 0.5)
     for backend in operations.backends():
-        build = _build(3, 0.5)
         program = backend.program(
-            lambda ops, w, view, build=build: {"out": build(ops, w, view)}, operations.parameters(tables), "float32"
+            lambda ops, weights, view: {"out": build(ops, weights, view)}, operations.parameters(tables), "float32"
         )
         for n_tokens in (60, 1, 7, 33):
             got = program(operations.batch([n_tokens]))["out"]
