@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 import operations
 from operations import normal
 from sememe.errors import InputError
-from sememe.ops import Backend, Parameter, StoredDtype
+from sememe.ops import Backend, Parameter, Program, StoredDtype
 from sememe.ops.openvino import OpenVinoBackend
 from sememe.ops.torch import TorchBackend, as_tensor, cuda_is_available
 
@@ -146,3 +147,24 @@ def test_as_tensor_shares_memory() -> None:
     tensor = as_tensor(values)
     values[0] = 42
     assert tensor[0] == 42
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_program_keeps_its_weights(backend: Backend, dtype: StoredDtype) -> None:
+    """Weights go in without a copy; nobody else holds their memory once the checkpoint is gone."""
+    batch = operations.batch([300])
+
+    def make() -> tuple[Program, Any]:
+        stored = {
+            "embeddings.weight": _stored(normal(300, 64), dtype),
+            "w.weight": _stored(normal(50, 64, seed=1), dtype),
+        }
+        program = backend.program(_linear, stored, "float32")
+        return program, program(batch)["out"]
+
+    program, expected = make()
+    gc.collect()
+    overwritten = [np.full((300, 64), 7, kind) for kind in (np.uint16, np.uint32) for _ in range(200)]
+    np.testing.assert_array_equal(program(batch)["out"], expected)
+    del overwritten

@@ -295,9 +295,15 @@ class OpenVinoProgram:
     """A compiled graph. Calls from several threads each take an infer request of their own."""
 
     def __init__(
-        self, compiled: ov.CompiledModel, feeds: Sequence[Callable[[Batch], NDArray[Any]]], outputs: Sequence[str]
+        self,
+        compiled: ov.CompiledModel,
+        feeds: Sequence[Callable[[Batch], NDArray[Any]]],
+        outputs: Sequence[str],
+        parameters: Mapping[str, Parameter],
     ) -> None:
         self._compiled = compiled
+        # The graph's constants lie in the parameters' own memory, which the library does not hold for all types.
+        self._parameters = parameters
         self._feeds = tuple(feeds)
         self._outputs = tuple(outputs)
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
@@ -349,7 +355,7 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = self._n_threads
         if precision == "int8":
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
-        return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names)
+        return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names, parameters)
 
     @property
     def has_bfloat16(self) -> bool:
