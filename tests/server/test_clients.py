@@ -77,7 +77,7 @@ def test_cohere(server: Running, vectors: Any, reranker: Reranker) -> None:
     assert np.shape(answer.embeddings.int8) == vectors.shape
     assert answer.meta.billed_units.input_tokens > 0
     ranked = client.rerank(model="ranker", query="the cat", documents=TEXTS, top_n=2)
-    scores = reranker.predict([("the cat", text) for text in TEXTS], activation="sigmoid")
+    scores = reranker.predict([("the cat", text) for text in TEXTS], activation_fn="sigmoid")
     assert [result.index for result in ranked.results] == np.argsort(-scores, kind="stable")[:2].tolist()
     with pytest.raises(cohere.NotFoundError):
         client.embed(model="nope", texts=["a"], input_type="search_query", embedding_types=["float"])
@@ -135,7 +135,7 @@ def test_baseten_performance_client(server: Running, vectors: Any, reranker: Rer
     client = baseten.PerformanceClient(base_url=server.url, api_key="x")
     answer = client.embed(input=TEXTS, model="tiny")
     _equal([datum.embedding for datum in answer.data], vectors)
-    scores = reranker.predict([("the cat", text) for text in TEXTS], activation="sigmoid")
+    scores = reranker.predict([("the cat", text) for text in TEXTS], activation_fn="sigmoid")
     ranked = client.rerank(query="the cat", texts=TEXTS)
     assert {rank.index: rank.score for rank in ranked.data} == pytest.approx(dict(enumerate(scores.tolist())), abs=1e-5)
 
@@ -159,7 +159,7 @@ def test_clients_of_another_environment(server: Running, vectors: Any, client: s
 
 
 def test_haystacks_ranker(server: Running, reranker: Reranker) -> None:
-    scores = reranker.predict([("the cat", text) for text in TEXTS], activation="sigmoid")
+    scores = reranker.predict([("the cat", text) for text in TEXTS], activation_fn="sigmoid")
     got = _elsewhere(
         """
 from haystack import Document

@@ -161,7 +161,7 @@ def test_open_inference_protocol(http: httpx2.Client, vectors: Any, is_binary: b
 
 def test_reranking_in_every_dialect(http: httpx2.Client, reranker: Reranker) -> None:
     query, documents = "the cat", TEXTS
-    scores = reranker.predict([(query, text) for text in documents], activation="sigmoid")
+    scores = reranker.predict([(query, text) for text in documents], activation_fn="sigmoid")
     order = np.argsort(-scores, kind="stable").tolist()
     expected = pytest.approx(scores[order].tolist(), abs=1e-6)
 
@@ -170,7 +170,7 @@ def test_reranking_in_every_dialect(http: httpx2.Client, reranker: Reranker) -> 
     assert [rank["score"] for rank in tei] == expected
     assert [rank["text"] for rank in tei] == [documents[i] for i in order]
     raw = http.post("/rerank", json={"query": query, "texts": documents, "raw_scores": True}).json()
-    logits = reranker.predict([(query, text) for text in documents], activation="identity")
+    logits = reranker.predict([(query, text) for text in documents], activation_fn="identity")
     assert [rank["score"] for rank in raw] == pytest.approx(logits[order].tolist(), abs=1e-5)
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
