@@ -20,11 +20,13 @@ from sememe.families import (
     jina_bert,
     jina_code,
     jina_v3,
+    mistral,
     modernbert,
     mpnet,
     nomic_bert,
     nomic_moe,
     nvembed,
+    qwen2,
     qwen3,
     t5,
 )
@@ -77,7 +79,9 @@ FAMILIES: tuple[Family, ...] = (
     nomic_moe,
     nomic_bert,
     gte,
+    qwen2,
     qwen3,
+    mistral,
     gemma3,
     nvembed,
 )
