@@ -100,7 +100,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
     ({"layer_types": ["full_attention"] * 4}, "5 of full_attention, sliding_attention"),
     ({"layer_types": ["full_attention"] * 4 + ["chunked_attention"]}, "chunked_attention"),
-    ({"position_embedding_type": "alibi"}, "position_embedding_type is 'alibi'"),
     ({"hidden_activation": "mish"}, "hidden_activation is 'mish'"),
     ({"num_experts": 8}, "num_experts"),
 ]

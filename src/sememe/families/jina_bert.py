@@ -1,8 +1,9 @@
 """JinaBERT v2: BERT with linear attention biases instead of positions, and a gated MLP.
 
 Paper: Günther et al. 2023, section 3. Reference: `tests/reference/jina_bert.py`, from the authors' implementation as
-candle and TEI have it; no library computes it. Checkpoints: jina-embeddings-v2-{small,base}-{en,de,es,zh}, at random
-weights. Refused: gates other than GELU; the code model, which is another architecture (`jina_code`).
+candle and TEI have it; no library computes it. Checkpoints: jina-embeddings-v2-small-en, -base-en and -base-de, at
+random weights. Refused: gates other than GELU; the code model, which is another architecture (`jina_code`), and, by its
+tensors, -base-es, whose config names a third implementation (jina-bert-v2-qk-devlin-norm).
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ _KNOWN_KEYS = frozenset(
 # Dropout, training, kernels, heads. The recipe knows prompts and widths.
 _NO_CONSEQUENCE = frozenset(
     "attention_probs_dropout_prob hidden_dropout_prob classifier_dropout emb_pooler initializer_range bos_token_id "
-    "eos_token_id load_trained_adapters lora_dropout_p lora_main_params_trainable lora_prompts matryoshka_dimensions "
-    "output_past task_instructions truncate_dim tie_word_embeddings use_cache use_flash_attn use_reentrant".split()
+    "eos_token_id load_trained_adapters lora_dropout_p lora_main_params_trainable lora_prompts "
+    "output_past task_instructions tie_word_embeddings use_cache use_flash_attn use_reentrant".split()
 )
 # Our names of what an adapter changes; `{}` is a layer.
 _IN_LAYER = ("attention.qkv", "attention.output", "mlp.up", "mlp.down")

@@ -24,17 +24,17 @@ MODEL_TYPES = ("modernbert",)
 _KNOWN_KEYS = frozenset(
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
     "norm_eps norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers "
-    "layer_types global_rope_theta local_rope_theta rope_parameters rope_scaling position_embedding_type "
+    "layer_types global_rope_theta local_rope_theta rope_parameters rope_scaling "
     "classifier_activation".split()
 )
-# Heads, dropout, and settings of kernels. `layer_norm_eps` is left over in the published files: the reference reads
-# `norm_eps`.
+# Heads, dropout, and settings of kernels. Left over in published files, and not read by the reference: `layer_norm_eps`
+# (it reads `norm_eps`) and `position_embedding_type` ("absolute", "sans_pos").
 _NO_CONSEQUENCE = frozenset(
     "attention_dropout embedding_dropout mlp_dropout classifier_bias classifier_dropout "
     "classifier_pooling decoder_bias deterministic_flash_attn gradient_checkpointing initializer_range "
     "initializer_cutoff_factor layer_norm_eps reference_compile repad_logits_with_grad sparse_pred_ignore_index "
     "sparse_prediction tie_word_embeddings bos_token_id eos_token_id cls_token_id sep_token_id pad_token_id "
-    "mask_token_id unk_token_id use_cache sentence_transformers".split()
+    "mask_token_id unk_token_id use_cache position_embedding_type sentence_transformers".split()
 )
 
 
@@ -74,7 +74,6 @@ class Config:
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Config:
         """Read `config.json` in either spelling. Raises UnsupportedCheckpoint for what we do not compute."""
-        refuse_unless(raw, "position_embedding_type", ("absolute", "rope"))
         refuse_unless(raw, "rope_scaling", (None,))
         refuse_unknown_keys(raw, _KNOWN_KEYS | _NO_CONSEQUENCE)
         global_theta, local_theta = _read_thetas(raw)

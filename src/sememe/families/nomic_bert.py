@@ -5,8 +5,9 @@ nomic-embed-text-v1, -v1.5, CodeRankEmbed, snowflake-arctic-embed-m-long, at ran
 Refused: experts (`nomic_moe`), vision, pre-normalisation, biases, partial, interleaved or xPos rotation.
 
 Longer than trained: where `rotary_scaling_factor` is null, as in the published files, the rotation simply goes on.
-Where it is set, the rotary base of a sequence of n > `max_trained_positions` tokens grows with n, the sequence's own
-length. The authors' code takes the length of the padded batch instead, so there a text's vector depends on its company.
+Where it is set, as in snowflake-arctic-embed-m-long, the rotary base of a sequence of n > `max_trained_positions` tokens
+grows with n, the sequence's own length. The authors' code takes the length of the padded batch instead, so there a
+text's vector depends on its company.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Config:
             "rotary_emb_interleaved", "prenorm", "parallel_block", "causal", "use_rms_norm", "qkv_proj_bias",
             "mlp_fc1_bias", "mlp_fc2_bias", "scale_attn_by_inverse_layer_idx",
         ):  # fmt: skip
-            refuse_unless(raw, key, (False,))
+            refuse_unless(raw, key, (False, None))
         refuse_unknown_keys(raw, _KNOWN_KEYS | _NO_CONSEQUENCE)
         hidden_size, n_heads = _either(raw, "n_embd", "hidden_size"), _either(raw, "n_head", "num_attention_heads")
         refuse_unless(raw, "head_dim", (hidden_size // n_heads, None))

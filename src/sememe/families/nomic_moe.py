@@ -78,7 +78,7 @@ class Config:
             "rotary_emb_interleaved", "prenorm", "parallel_block", "causal", "use_rms_norm",
             "scale_attn_by_inverse_layer_idx", "moe_normalize_expert_weights", "expert_choice_router",
         ):  # fmt: skip
-            refuse_unless(raw, key, (False,))
+            refuse_unless(raw, key, (False, None))
         for key in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
             refuse_unless(raw, key, (True,))
         refuse_unknown_keys(raw, _KNOWN_KEYS | _NO_CONSEQUENCE)

@@ -27,7 +27,7 @@ _EVERYWHERE = frozenset(
     "num_labels finetuning_task task_specific_params problem_type output_attentions output_hidden_states "
     "return_dict is_encoder_decoder chunk_size_feed_forward adapters pruned_heads torchscript use_bfloat16 "
     "_attn_implementation attn_implementation _commit_hash tokenizer_class prefix model_max_length "
-    "quantization_config".split()
+    "quantization_config matryoshka_dimensions truncate_dim".split()
 )
 
 
