@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -459,3 +461,27 @@ def test_a_cached_text_that_was_cut_is_still_refused(cached: Engine) -> None:
     with pytest.raises(InputError, match="truncate=True"):
         cached.embed([long], EmbedOptions(truncate=False))
     assert cached.embed(["short"], EmbedOptions(truncate=False)).usage.n_cached == 1
+
+
+_FORK = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from sememe import Embedder
+model = Embedder(sys.argv[1], precision="float32", n_threads=1, token_budget=64, embedding_cache=sys.argv[2])
+texts = [f"text number {i}" for i in range(60)]
+expected = model.encode(texts)
+child = os.fork()
+got = model.encode(texts + [f"another {os.getpid()} {i}" for i in range(60)])[:60]
+if child == 0:
+    os._exit(0 if np.abs(got - expected).max() < 1e-6 else 3)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), np.abs(got - expected).max() < 1e-6)
+"""
+
+
+def test_a_child_process_embeds_too(folder: Path, tmp_path: Path) -> None:
+    """Threads and database connections do not survive a fork, which servers and data loaders make."""
+    command = [sys.executable, "-c", _FORK, str(folder), str(tmp_path / "cache.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["0", "True"], done.stderr

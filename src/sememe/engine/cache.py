@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -54,12 +55,16 @@ class EmbeddingCache:
     def __init__(self, path: Path, *, max_bytes: int = 2_000_000_000) -> None:
         """Open or begin the file. Raises SememeError where it is something else, or cannot be made."""
         self._path, self._max_bytes = path, max_bytes
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.Lock()
         # Uses are written down with the next vectors, so that reading never waits for another process's writing.
         self._used: dict[bytes, float] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
             self._connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -67,8 +72,14 @@ class EmbeddingCache:
             self._connection.execute("SELECT key, vector, n_tokens, n_dropped, used FROM embeddings LIMIT 1")
         except (sqlite3.DatabaseError, OSError) as exc:
             raise SememeError(
-                f"The embedding cache {path} cannot be opened ({exc}). Delete the file to begin anew."
+                f"The embedding cache {self._path} cannot be opened ({exc}). Delete the file to begin anew."
             ) from exc
+
+    def _open_after_fork(self) -> None:
+        """A connection must not be carried into a child process (sqlite.org, "How to corrupt", 2.6)."""
+        if self._process != os.getpid():
+            self._inherited = self._connection  # kept, since closing it would release the parent's locks
+            self._open()
 
     @staticmethod
     def key(space: str, text: str) -> bytes:
@@ -77,6 +88,7 @@ class EmbeddingCache:
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, CachedEmbedding]:
         """Those of the keys that are there and whole."""
+        self._open_after_fork()
         found: dict[bytes, CachedEmbedding] = {}
         with self._lock:
             try:
@@ -94,6 +106,7 @@ class EmbeddingCache:
 
     def write(self, entries: Sequence[tuple[bytes, CachedEmbedding]]) -> None:
         """Keep these, all or none; then evict down to the bound."""
+        self._open_after_fork()
         now = time.time()
         rows = [(key, _checked(entry.vector), entry.n_tokens, entry.n_dropped, now) for key, entry in entries]
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,10 @@ class Pipeline(Generic[Computed]):
     """Threads that tokenize and compute. Calls may come from several threads at once."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
         self._workers = ThreadPoolExecutor(_BATCHES_AHEAD, thread_name_prefix="sememe-compute")
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="sememe-tokenize")
 
@@ -37,6 +42,8 @@ class Pipeline(Generic[Computed]):
         sizes: each input's length in characters. tokenize: the tokens of the inputs at these indices. compute: takes
         the indices of one batch and their tokens.
         """
+        if self._process != os.getpid():
+            self._start()  # threads do not survive a fork
         pieces = list(windows(sizes, _WINDOW_CHARACTERS))
         if len(pieces) == 1:
             tokens = tokenize(pieces[0])
