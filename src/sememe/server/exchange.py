@@ -12,6 +12,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
+from sememe.errors import SememeError
 from sememe.records import Embeddings
 from sememe.server.problems import Problem, ProblemError, problem_of
 from sememe.server.service import Conditions
@@ -81,18 +82,20 @@ def route(
         try:
             parsed = read_body(await _json_bytes(request), body)
             return await unless_gone(request, handler(parsed, Asked(request, conditions(request))))
-        except asyncio.CancelledError:
-            if await request.is_disconnected():
-                return Response(status_code=_CLIENT_CLOSED_REQUEST)
-            raise
         except Exception as error:
             return refusal(dialect, error)
 
     return Route(path, endpoint, dialect, body, answer, summary=summary)
 
 
+class ClientGone(SememeError):
+    """The client closed the connection before its answer was ready; nobody reads what is said to it."""
+
+
 def refusal(dialect: Dialect, error: Exception) -> Response:
     """The dialect's answer to an exception."""
+    if isinstance(error, ClientGone):
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
     problem = problem_of(error)
     if problem.kind == "internal":
         logger.error("a request failed", exc_info=error)
@@ -147,12 +150,17 @@ def conditions(request: Request) -> Conditions:
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
-    """What the work gives; cancelled as soon as the client has gone."""
+    """What the work gives; cancelled as soon as the client has gone, which raises ClientGone."""
     task = asyncio.current_task()
     assert task is not None
     watching = asyncio.ensure_future(_cancel_when_gone(request, task))
     try:
         return await work
+    except asyncio.CancelledError:
+        if not watching.done():  # somebody else cancels: the server stops
+            raise
+        task.uncancel()
+        raise ClientGone from None
     finally:
         watching.cancel()
 
