@@ -139,6 +139,15 @@ def check_bfloat16(body: Body, ids: Sequence[NDArray[np.int32]], *, limit: float
         assert off <= limit, f"{body.folder.name} on {backend.name}: bfloat16 is {off:.2e} away, at most {limit:.0e}"
 
 
+def check_cosines(body: Body, ids: Sequence[NDArray[np.int32]], *, at_least: float = 0.999) -> None:
+    """Both backends in bfloat16 give every token a state in the direction of the reference's, which is in float32."""
+    expected = np.concatenate(specimens.reference_hidden(body.folder, [list(map(int, i)) for i in ids]))
+    for backend in backends():
+        got = hidden_states(body, backend, batch_of(body, ids), "bfloat16")
+        cosines = (got * expected).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(expected, axis=1)
+        assert cosines.min() >= at_least, f"{body.folder.name} on {backend.name}: cosine {cosines.min():.5f} at worst"
+
+
 def respelled(folder: Path, *, without: Sequence[str] = (), **entries: Any) -> Path:
     """The same checkpoint with entries of config.json left out, then others put in."""
     raw = json.loads((folder / "config.json").read_text("utf-8"))
