@@ -25,15 +25,22 @@ def load(
     precision: PrecisionChoice = "float32",
     token_budget: int = 2048,
     cache: Path | None = None,
+    like: str | None = None,
+    allow_pickle: bool = False,
     **changes: Any,
 ) -> LoadedModel:
-    """A loaded model on one thread. cache: a file for computed vectors. changes: fields of `RecipeChanges`."""
+    """A loaded model on one thread. cache: a file for computed vectors. changes: fields of `RecipeChanges`.
+
+    like: the catalogue's entry that the folder stands for.
+    """
     options = LoadOptions(
         backend=backend,
         precision=precision,
         changes=RecipeChanges(**changes),
         engine=EngineOptions(token_budget=token_budget, n_threads=1),
         embedding_cache=cache,
+        like=like,
+        allow_pickle=allow_pickle,
     )
     return load_model(str(folder), options)
 

@@ -172,5 +172,6 @@ def _known_id(files: CheckpointFiles, token: str) -> int:
 
 
 def _first_tokens(files: CheckpointFiles, words: str) -> tuple[int, ...]:
-    """The first token of each character, tokenized: how ColBERT itself finds what it skips."""
-    return tuple(sorted({int(tokens.ids[0]) for tokens in files.tokenizer.encode_plain(list(words)) if len(tokens)}))
+    """The first token of each character, tokenized: how ColBERT itself finds what it skips. Unknown ones are kept."""
+    ids = {int(tokens.ids[0]) for tokens in files.tokenizer.encode_plain(list(words)) if len(tokens)}
+    return tuple(sorted(ids - {files.tokenizer.special.unk}))
