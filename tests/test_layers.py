@@ -45,7 +45,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "huggingface_hub": ("checkpoints",),
     "httpx2": ("checkpoints",),  # the hub's own HTTP client: its errors are translated there
     "filelock": ("checkpoints",),
-    "yaml": ("catalogue",),
+    "yaml": ("catalogue", "cli"),
     "pyarrow": ("tables",),
     "faiss": ("collections",),
     "bm25s": ("collections",),
