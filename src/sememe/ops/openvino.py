@@ -18,18 +18,24 @@ import openvino.opset15 as opset
 from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
+from sememe.ops.mapped_memory import give_back, given_back_meanwhile, n_mapped_bytes
 from sememe.ops.openvino_attention import MASKED, GraphAttention
 from sememe.ops.openvino_experts import mixture
 from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
+# Mapped weights of so many bytes are given back to the system once the library has its own copy.
+_WORTH_GIVING_BACK = 100_000_000
+_ZERO = np.zeros(1, np.int32)
+_ONE_TOKEN = Batch(_ZERO, _ZERO, _ZERO, np.array([0, 1], np.int32), _ZERO)
+
 Node = Any  # openvino nodes: arithmetic and outputs are added at run time, which their stubs do not know
 
-# Weights that int8 leaves as they are: tables that are looked up; routers, whose few rows save nothing and whose choices
-# would flip; and two products with int8 weights that crash the plugin (2026.4): (in, out) with scales along `in`, and
+# Weights that int8 leaves as they are: tables that are looked up; adapters and routers, whose few rows save nothing, and
+# choices would flip; and two products with int8 weights that crash the plugin (2026.4): (in, out) with scales along `in`, and
 # that with a constant, here of learned latents.
 _STAYS_FLOAT = re.compile(
-    r"embeddings\..*|(.*\.)?router\.weight|(.*\.)?experts\.down\.weight|latent\.attention\.key_value\.weight"
+    r"embeddings\..*|(.*\.)?(router|adapter_down|adapter_up|experts\.down)\.weight|latent\.attention\.key_value\.weight"
 )
 
 # Marks a conversion as the unpacking of a stored weight, to be done while the weight is repacked.
@@ -355,7 +361,13 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = self._n_threads
         if precision == "int8":
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
-        return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names, parameters)
+        if n_mapped_bytes(parameters.values()) < _WORTH_GIVING_BACK:
+            return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names, parameters)
+        give_back(parameters.values())  # what checking the weights has read
+        program = OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names, parameters)
+        with given_back_meanwhile(parameters.values()):
+            program(_ONE_TOKEN)  # weights are repacked in the first call
+        return program
 
     @property
     def has_bfloat16(self) -> bool:

@@ -62,10 +62,18 @@ def row_blocks(weight: Node, n_blocks: int) -> list[Node]:
 
 def _blocks(weight: Node, n_blocks: int, shared: bool) -> list[Node]:
     if weight.get_type_name() == "Convert":
-        return [opset.convert(block, np.float32) for block in _blocks(_inputs(weight)[0], n_blocks, shared)]
+        return [_converted_like(weight, block) for block in _blocks(_inputs(weight)[0], n_blocks, shared)]
     kind = weight.get_element_type()
     tensors = [ov.Tensor(block, block.shape, kind) for block in np.split(weight.data, n_blocks)]
     return [opset.constant(tensor, shared_memory=shared) for tensor in tensors]
+
+
+def _converted_like(conversion: Node, block: Node) -> Node:
+    """The block converted, with the marks that the conversion of the whole has for the plugin."""
+    wide = opset.convert(block, np.float32)
+    for mark in conversion.get_rt_info():
+        wide.get_rt_info()[mark] = ""  # a mark says all by being there
+    return wide
 
 
 def _inputs(node: Node) -> list[Node]:
