@@ -31,8 +31,12 @@ TASK = "Given a web search query, retrieve relevant passages that answer the que
 ROLES: tuple[Role | None, ...] = (None, "query", "document")
 NOT_COMPUTED = {"BAAI/bge-multilingual-gemma2": "model_type is 'gemma2'"}
 """Entries that are refused, and by which words."""
-OVERRIDES: dict[str, dict[str, Any]] = {"colbert_pylate": {"local_attention": 64}}
-"""A window as long as a query, as published: a filler that sees no token at all is undefined in the reference."""
+OVERRIDES: dict[str, dict[str, Any]] = {
+    # As long as a query, as published: a filler that sees no token at all is undefined in the reference.
+    "colbert_pylate": {"local_attention": 64},
+    # More positions than the limit, as published: the prompt grows past it.
+    "bge_en_icl": {"max_position_embeddings": 1024},
+}
 
 ENTRIES = [
     entry

@@ -85,7 +85,8 @@ class Checkpoint:
 
     def tokenize(self, texts: Sequence[str], options: EmbedOptions) -> list[Tokens]:
         """Texts as the model will see them, prompt and special tokens included."""
-        return tokenize(self.tokenizer, self.recipe, texts, options, options.max_tokens or self.max_tokens)
+        limit = options.max_tokens or self.max_tokens
+        return tokenize(self.tokenizer, self.recipe, texts, options, limit, self.config.max_tokens)
 
     def positions(self, token_ids: NDArray[np.int32]) -> NDArray[np.int32]:
         """(n,): the position of each token of one sequence, by the family's rule."""

@@ -17,9 +17,17 @@ from sememe.records import EmbedOptions, Role, Tokens
 
 
 def tokenize(
-    tokenizer: Tokenizer, recipe: Recipe, texts: Sequence[str], options: EmbedOptions, max_tokens: int
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    texts: Sequence[str],
+    options: EmbedOptions,
+    max_tokens: int,
+    n_positions: int,
 ) -> list[Tokens]:
-    """Texts as the model will see them, at most `max_tokens` each, prompt and special tokens included."""
+    """Texts as the model will see them, at most `max_tokens` each, prompt and special tokens included.
+
+    n_positions: tokens that the model can tell apart, which examples before a text may reach.
+    """
     prompt = choose_prompt(recipe, options)
     if prompt.strips:
         texts = [text.strip() for text in texts]
@@ -31,7 +39,7 @@ def tokenize(
     if layout is not None:
         return _late_interaction(tokenizer, layout, prompt, texts, options, max_tokens)
     if prompt.after or prompt.shown:
-        return _surrounded(tokenizer, prompt, texts, options, max_tokens)
+        return _surrounded(tokenizer, prompt, texts, options, max_tokens, n_positions)
     n_prompt = _n_prompt(tokenizer, recipe, prompt, max_tokens)
     return tokenizer.encode(
         texts, max_tokens=max_tokens, truncate=options.truncate, prompt=prompt.before, n_prompt=n_prompt
@@ -93,18 +101,25 @@ def _static(
 
 
 def _surrounded(
-    tokenizer: Tokenizer, prompt: Prompt, texts: Sequence[str], options: EmbedOptions, max_tokens: int
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    texts: Sequence[str],
+    options: EmbedOptions,
+    max_tokens: int,
+    n_positions: int,
 ) -> list[Tokens]:
     """A prompt around the text (bge-en-icl): what is cut is the text, so that what follows it always stays.
 
     Prompt and text together have `max_tokens` less the suffix and the special tokens; examples come on top.
-    Source: FlagEmbedding 1.3 `ICLLLMEmbedder.encode_queries_single_device`. One difference on purpose: there every text
-    goes through the tokenizer and back, which loses blanks; here only one that is cut does.
+    Source: FlagEmbedding 1.3 `ICLLLMEmbedder.encode_queries_single_device`. Two differences on purpose: there every text
+    goes through the tokenizer and back, which loses blanks, where here only one that is cut does; and all of it never
+    has more tokens than the model has positions.
     """
     n_suffix, n_shown = (len(t) for t in tokenizer.encode_plain([prompt.after, prompt.shown]))
-    room = max_tokens - tokenizer.n_special - n_suffix
+    room = min(max_tokens, n_positions - n_shown) - tokenizer.n_special - n_suffix
     if room < 1:
-        raise InputError(f"max_tokens is {max_tokens}; prompt and special tokens alone take {max_tokens - room}.")
+        n_around = n_shown + n_suffix + tokenizer.n_special
+        raise InputError(f"Prompt, examples and special tokens alone have {n_around:,} tokens; this leaves no room.")
     asked = [prompt.before + text for text in texts]
     cut = tokenizer.encode_plain(asked, max_tokens=room)
     if not options.truncate:
@@ -113,9 +128,15 @@ def _surrounded(
         tokenizer.decode(t.ids.tolist(), special=True) if t.n_dropped else text
         for text, t in zip(asked, cut, strict=True)
     ]
-    longest = (n_shown + n_suffix + max_tokens + 8) // 8 * 8 + 8
-    tokens = tokenizer.encode([text + prompt.after for text in kept], max_tokens=longest, prompt=prompt.shown)
-    return [replace(t, n_dropped=c.n_dropped) for t, c in zip(tokens, cut, strict=True)]
+    whole = tokenizer.encode([text + prompt.after for text in kept], max_tokens=n_positions, prompt=prompt.shown)
+    for i, t in enumerate(whole):
+        n_less = 0
+        while t.n_dropped and n_less < len(cut[i]):  # read anew, what was cut may have a token more
+            n_less += t.n_dropped
+            shorter = tokenizer.decode(cut[i].ids[:-n_less].tolist(), special=True)
+            t = tokenizer.encode([shorter + prompt.after], max_tokens=n_positions, prompt=prompt.shown)[0]
+        whole[i] = replace(t, n_dropped=cut[i].n_dropped + n_less)
+    return whole
 
 
 def _late_interaction(
