@@ -166,8 +166,10 @@ def maxsim(queries: MultiVectors, documents: MultiVectors, *, mean: bool = False
     Raises InputError for widths that differ.
     """
     left, right = stacked(queries), stacked(documents)
-    _check_widths(left.vectors, right.vectors)
     scores = np.empty((len(left), len(right)), np.float32)
+    if not scores.size:
+        return scores
+    _check_widths(left.vectors, right.vectors)
     longest = int(np.diff(left.offsets).max(initial=1))
     for start, stop in _spans(right.offsets, max(1, _SCORES_AT_ONCE // max(1, longest))):
         offsets = right.offsets[start : stop + 1]
