@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from sememe.catalogue import CatalogueEntry
 from sememe.checkpoints import adapters, heads
+from sememe.checkpoints.config_file import read_config, read_family_config
 from sememe.checkpoints.contents import CheckpointFiles, body_folder
 from sememe.checkpoints.inputs import tokenize
-from sememe.checkpoints.json_files import read_json
 from sememe.checkpoints.modules import read_limits, read_recipe
 from sememe.checkpoints.pickled import read_pickled
 from sememe.checkpoints.recipe import Recipe, RecipeChanges
@@ -152,13 +152,13 @@ def load_checkpoint(
         family, config, recipe, tokenizer, parameters = read_static(folder, changes, entry)
     else:
         body = body_folder(folder)
-        raw = _read_config(body)
+        raw = read_config(body)
         family = find_family(raw)
         stored = read_tensors(body, allow_pickle=allow_pickle)
         if isinstance(family, AdaptedFamily) and (beside := adapters.read_settings(folder)):
             raw["peft_adapters"] = beside
             stored |= adapters.read_tensors(folder, beside)
-        config = _family_config(body, family, raw, entry)
+        config = read_family_config(body, family, raw, entry)
         end = entry.recipe.append_eos if entry is not None else None
         tokenizer = Tokenizer.read(body, lower_case=read_limits(body).get("lower_case", False), end=end)
         files = CheckpointFiles(folder, body, raw, config, our_names(stored, family), tokenizer, entry)
@@ -178,23 +178,6 @@ def load_checkpoint(
     seconds = time.perf_counter() - started
     logger.info("loaded %s: %d tensors, %.1f MB, %.2f s", folder, len(parameters), size_mb, seconds)
     return checkpoint
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} has no config.json; expected a checkpoint in Hugging Face layout.")
-    raw: dict[str, Any] = read_json(folder / "config.json")
-    return raw
-
-
-def _family_config(folder: Path, family: Family, raw: Mapping[str, Any], entry: CatalogueEntry | None) -> Any:
-    """The family's reading of config.json; the catalogue may know better whether attention is causal."""
-    if entry is not None and entry.recipe.is_causal is not None:
-        raw = {**raw, "is_causal": entry.recipe.is_causal}
-    try:
-        return family.Config.read(raw)
-    except KeyError as exc:
-        raise CheckpointError(f"{folder / 'config.json'} lacks {exc}, which {raw['model_type']} models need.") from exc
 
 
 def _arranged(

@@ -19,7 +19,7 @@ def read_json(path: Path, *, required: bool = False, kind: type = dict) -> Any:
         return kind()
     try:
         raw = json.loads(path.read_text("utf-8"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CheckpointError(f"{path} is not valid JSON ({exc}).") from exc
     if not isinstance(raw, kind):
         raise CheckpointError(f"{path} holds {type(raw).__name__}; expected {kind.__name__}.")

@@ -68,7 +68,11 @@ def demo(
         print(f"\n{question}")
         for hit in found:
             print(f"  {hit.score:.3f}  {documents[hit.index].id}")
-            print(textwrap.indent(textwrap.fill(textwrap.shorten(texts[hit.index], 240, placeholder=" …"), 96), "         "))
+            print(
+                textwrap.indent(
+                    textwrap.fill(textwrap.shorten(texts[hit.index], 240, placeholder=" …"), 96), "         "
+                )
+            )
     print("\nNext:")
     print(f'  sememe search {_somewhere()} "your own question"')
     print("  sememe embed texts.txt -o vectors.npy")

@@ -114,6 +114,8 @@ def _model(name: str, backend: str, precision: str, device: str, offline: bool) 
         "backend": f"{loaded.backend.name} on {loaded.backend.device}",
         "precision": f"{loaded.precision.precision} ({loaded.precision.reason})",
         "threads": loaded.engine.options.n_threads or "one for each physical core",
-        "self_check": f"passed, {compared}" if verdict.compared else "passed: no NaN, no zero vector; too large to compare",
+        "self_check": f"passed, {compared}"
+        if verdict.compared
+        else "passed: no NaN, no zero vector; too large to compare",
         "fingerprint": embedder.fingerprint(),
     }

@@ -6,7 +6,7 @@ A rectangle ("group") has N rows of Lq queries and Lk keys, read from the packed
 - a narrow window on both sides: one group of blocks, each of `BLOCK` queries and the keys around them, so that the cost
   grows with the length and not with its square;
 - else (causal, or a wide window): in inputs over `LONG` tokens the queries are cut into `N_PARTS` parts, one group each,
-  with the keys that the part can see, which spares nearly half of a causal square.
+  with the keys that the part can see, which spares a quarter of a causal square.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from sememe.records import Batch
 # Queries of a block in a narrow window, and how much of a window (left + right) still counts as narrow.
 BLOCK = 128
 NARROW = 1024
-# Parts of the queries of long inputs; and how long is long.
-N_PARTS = 4
+# Parts of the queries of long inputs; and how long is long. Each part is one more kernel a layer, whether it is needed
+# or not. Qwen3-0.6B, bfloat16, Zen 4: four parts make 2,048 tokens 13 % faster than one, two 9 %; two cost 0.5 s at
+# loading, four 1.5 s, and 4 % of one short query.
+N_PARTS = 2
 LONG = 512
 
 

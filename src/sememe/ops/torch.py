@@ -246,9 +246,7 @@ def as_tensor(values: NDArray[Any]) -> Tensor:
 class TorchProgram:
     """A function with its weights on one device, called without recording gradients."""
 
-    def __init__(
-        self, build: Build, weights: Weights[Tensor], device: str
-    ) -> None:
+    def __init__(self, build: Build, weights: Weights[Tensor], device: str) -> None:
         self._build, self._weights, self._device = build, weights, device
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
@@ -265,7 +263,9 @@ class TorchBackend:
 
     def __init__(self, *, device: str = "cpu", n_threads: int = 0) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"Device {device!r} was asked for, but torch {torch.__version__} sees no CUDA device here.")
+            raise InputError(
+                f"Device {device!r} was asked for, but torch {torch.__version__} sees no CUDA device here."
+            )
         self.device = device
         if n_threads:
             torch.set_num_threads(n_threads)
