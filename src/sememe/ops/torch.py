@@ -18,8 +18,8 @@ from torch import Tensor
 
 from sememe.errors import InputError
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
-from sememe.ops.attention_bias import relative_buckets
 from sememe.ops.rotary import rotary_frequencies
+from sememe.ops.torch_attention import attend
 from sememe.records import Batch
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -150,26 +150,21 @@ class TorchOps:
         bias: RelativeBias[Tensor] | Alibi | None = None,
     ) -> Tensor:
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-        left, right = (-1, -1) if window is None else window
+        left, right = (None, None) if window is None else window
         right = 0 if causal else right
-        grouped = q.shape[1] != k.shape[1]
         if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and bias is None and batch.n_unseen is None:
             from torch.nn.attention.varlen import varlen_attn
 
+            reach = (-1 if left is None else left, -1 if right is None else right)
             out = varlen_attn(
                 q, k, v, batch.cu_seqlens, batch.cu_seqlens, batch.longest, batch.longest,
-                scale=scale, window_size=(left, right), enable_gqa=grouped,
+                scale=scale, window_size=reach, enable_gqa=q.shape[1] != k.shape[1],
             )  # fmt: skip
             assert isinstance(out, Tensor)
             return out
-        pieces = []
-        for span, seen in batch.sequences():
-            one, keys, values = (x.transpose(0, 1)[None] for x in (q[span], k[seen], v[seen]))  # (1, heads, n, d)
-            mask = _score_mask(span.stop - span.start, left, right, bias, q)
-            mask = None if mask is None else mask[..., : seen.stop - seen.start]
-            out = F.scaled_dot_product_attention(one, keys, values, mask, scale=scale, enable_gqa=grouped)
-            pieces.append(out[0].transpose(0, 1))
-        return torch.cat(pieces)
+        return torch.cat(
+            [attend(q[span], k[seen], v[seen], left, right, scale=scale, bias=bias) for span, seen in batch.sequences()]
+        )
 
     def latent_attention(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # (1, heads, T or M, d)
@@ -195,30 +190,6 @@ class TorchOps:
 
     def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(pieces), -1)
-
-
-def _score_mask(
-    n: int, left: int, right: int, bias: RelativeBias[Tensor] | Alibi | None, like: Tensor
-) -> Tensor | None:
-    """(heads or 1, n, n) to add to one sequence's scores, or None where nothing is to be added."""
-    if bias is None and left < 0 and right < 0:
-        return None
-    span = torch.arange(n, device=like.device)
-    distance = span[None] - span[:, None]  # key − query
-    mask = torch.zeros(1, n, n, device=like.device, dtype=like.dtype)
-    if isinstance(bias, RelativeBias):
-        buckets = relative_buckets(n, bias.n_buckets, bias.max_distance)
-        rows = torch.from_numpy(buckets).to(like.device).long()[distance + n - 1]
-        mask = bias.table.weight[rows].permute(2, 0, 1).to(like.dtype)
-    elif isinstance(bias, Alibi):
-        slopes = torch.tensor(bias.slopes, device=like.device)[:, None, None]
-        mask = (-slopes * distance.abs()).to(like.dtype)
-    hidden = torch.zeros_like(distance, dtype=torch.bool)
-    if left >= 0:
-        hidden |= distance < -left
-    if right >= 0:
-        hidden |= distance > right
-    return mask.masked_fill(hidden, -torch.inf)
 
 
 def tensors(parameters: Mapping[str, Parameter], device: str, dtype: torch.dtype) -> dict[str, Tensor]:
