@@ -22,6 +22,7 @@ import engines
 import specimens
 from reference import bge_m3, files, gte_sparse, maths, model2vec, pooling
 from sememe.catalogue import Catalogue, CatalogueEntry
+from sememe.cli.models import runs_here
 from sememe.engine.engine import Engine
 from sememe.errors import UnsupportedCheckpoint
 from sememe.records import EmbedOptions, Role, SparseEmbeddings
@@ -297,3 +298,9 @@ def test_what_the_catalogue_promises_is_given(entry: CatalogueEntry, folders: An
     given = set(recipe.outputs) | ({"score"} if recipe.pair is not None else set())
     assert given == set(entry.outputs)
     loaded.engine.close()
+
+
+def test_the_list_of_models_says_what_runs() -> None:
+    """`sememe models --runs` names exactly the entries that are tested here."""
+    runs = {entry.id for entry in Catalogue.read().entries if runs_here(entry)}
+    assert runs == {entry.id for entry in COMPUTED}

@@ -28,6 +28,9 @@ CacheOption = Annotated[
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="A branch, a tag or a commit on the hub.")]
 
+# What the catalogue calls a family, where its file has another name.
+_FAMILY_FILES = {"jina_bert_code": "jina_code", "nomic_bert_moe": "nomic_moe", "nv_embed": "nvembed"}
+_OUTPUTS = {"dense", "sparse", "multi_vector", "score"}
 _MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
 
 
@@ -159,11 +162,13 @@ def path(
 
 
 def runs_here(entry: CatalogueEntry) -> bool:
-    """Whether this version runs the model: its family is there, it reads text and gives a dense embedding."""
+    """Whether this version runs the model on texts: its architecture is computed, and every kind of output is read."""
     from sememe.families import FAMILIES
 
-    known = {name for family in FAMILIES for name in family.MODEL_TYPES}
-    return entry.family in known and "text" in entry.modalities and "dense" in entry.outputs
+    files = {family.__name__.rpartition(".")[2] for family in FAMILIES}
+    known = {name for family in FAMILIES for name in family.MODEL_TYPES} | files | {"static"}
+    family = _FAMILY_FILES.get(entry.family, entry.family)
+    return family in known and "text" in entry.modalities and set(entry.outputs) <= _OUTPUTS
 
 
 def read_quantity(text: str | None, option: str) -> float | None:
