@@ -22,7 +22,7 @@ def operations_table() -> str:
         if used and file.stem not in _NOT_FAMILIES:
             biases = [
                 kind
-                for kind in ("causal=", "window=", "Alibi(", "RelativeBias(")
+                for kind in ("causal=", "window=", "softcap=", "Alibi(", "RelativeBias(")
                 if kind in text and "attention" in used
             ]
             words = (

@@ -39,6 +39,7 @@ def _dense(
     causal: bool = False,
     window: tuple[int, int] | None = None,
     kind: BiasKind = "none",
+    softcap: float | None = None,
 ) -> Values:
     """One sequence and one head at a time."""
     total = batch.n_tokens
@@ -58,6 +59,8 @@ def _dense(
         for head in range(n_heads):
             group = head // (n_heads // n_kv)
             scores = q[span, head] @ k[span, group].T * scale
+            if softcap is not None:
+                scores = softcap * np.tanh(scores / softcap)
             if kind == "relative":
                 scores = scores + tables["table"][_reference_buckets(distance), head]
             elif kind == "alibi":
@@ -85,6 +88,7 @@ def _check(
     window: tuple[int, int] | None = None,
     kind: BiasKind = "none",
     n_unseen: list[int] | None = None,
+    softcap: float | None = None,
 ) -> None:
     batch = operations.batch(lengths, n_unseen=n_unseen)
     tables = {name: normal(batch.n_tokens, heads * WIDTH, seed=i) for i, (name, heads) in enumerate(
@@ -101,10 +105,10 @@ def _check(
         bias = {"none": None, "alibi": Alibi(_slopes(n_heads))}.get(kind)
         if kind == "relative":
             bias = RelativeBias(weights["table"], N_BUCKETS, MAX_DISTANCE)
-        return ops.attention(q, k, v, view, scale=scale, causal=causal, window=window, bias=bias)
+        return ops.attention(q, k, v, view, scale=scale, causal=causal, window=window, bias=bias, softcap=softcap)
 
     def reference(t: Mapping[str, Values]) -> Values:
-        return _dense(t, batch, n_heads, n_kv, scale=scale, causal=causal, window=window, kind=kind)
+        return _dense(t, batch, n_heads, n_kv, scale=scale, causal=causal, window=window, kind=kind, softcap=softcap)
 
     operations.check(build, reference, tables, batch)
 
@@ -125,6 +129,13 @@ def test_tokens_that_are_no_keys(kind: BiasKind) -> None:
 @pytest.mark.parametrize("scale", [None, 1.0, 0.03])
 def test_scale(scale: float | None) -> None:
     _check([4, 9], scale=scale)
+
+
+@pytest.mark.parametrize("window", [None, (3, 0)])
+@pytest.mark.parametrize("softcap", [50.0, 0.2])
+def test_scores_that_are_bent(softcap: float, window: tuple[int, int] | None) -> None:
+    """Before the mask: a score that must not be seen stays so."""
+    _check([7, 1, 25], 4, 2, causal=True, window=window, softcap=softcap)
 
 
 @pytest.mark.parametrize("n_kv", [6, 3, 2, 1])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sememe.errors import UnsupportedCheckpoint
 from sememe.families import (
     bert,
+    gemma2,
     gemma3,
     gte,
     jina_bert,
@@ -82,6 +83,7 @@ FAMILIES: tuple[Family, ...] = (
     qwen2,
     qwen3,
     mistral,
+    gemma2,
     gemma3,
     nvembed,
 )

@@ -134,9 +134,7 @@ RENAMES = (
     *llama_layout.RENAMES,
     (r"layers\.(\d+)\.self_attn\.q_norm\.weight", r"layer.\1.attention.query_norm.weight"),
     (r"layers\.(\d+)\.self_attn\.k_norm\.weight", r"layer.\1.attention.key_norm.weight"),
-    (r"layers\.(\d+)\.post_attention_layernorm\.weight", r"layer.\1.attention.output_norm.weight"),
-    (r"layers\.(\d+)\.pre_feedforward_layernorm\.weight", r"layer.\1.mlp.norm.weight"),
-    (r"layers\.(\d+)\.post_feedforward_layernorm\.weight", r"layer.\1.mlp.output_norm.weight"),
+    *llama_layout.FOUR_NORMS,
 )
 IGNORED = llama_layout.IGNORED
 STACKED: tuple[tuple[str, tuple[str, ...]], ...] = ()

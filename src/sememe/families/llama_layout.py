@@ -31,6 +31,12 @@ RENAMES = (
     (r"norm\.weight", "norm.weight"),
     (r"lm_head\.weight", "lm_head.weight"),
 )
+# Where what a block gives is normed as well, as in Gemma 2 and 3.
+FOUR_NORMS = (
+    (r"layers\.(\d+)\.post_attention_layernorm\.weight", r"layer.\1.attention.output_norm.weight"),
+    (r"layers\.(\d+)\.pre_feedforward_layernorm\.weight", r"layer.\1.mlp.norm.weight"),
+    (r"layers\.(\d+)\.post_feedforward_layernorm\.weight", r"layer.\1.mlp.output_norm.weight"),
+)
 # A head that wants the language model's last layer asks for it; old files carry a buffer of rotary frequencies.
 IGNORED = (r"lm_head\.weight", r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 

@@ -220,12 +220,14 @@ class Ops(Protocol[Array]):
         causal: bool = False,
         window: tuple[int, int] | None = None,
         bias: RelativeBias[Array] | Alibi | None = None,
+        softcap: float | None = None,
     ) -> Array:
         """softmax(q·kᵀ·scale + bias)·v inside each sequence: (T, heads, d).
 
         q: (T, heads, d). k, v: (T, kv_heads, d); each serves heads / kv_heads consecutive heads of q.
         scale: None is 1/sqrt(d). window=(left, right) counts tokens besides the token itself.
-        Source: Vaswani et al. 2017, section 3.2; grouped heads: Ainslie et al. 2023.
+        softcap: scaled products s become softcap · tanh(s / softcap); families with a bias have none, so never both.
+        Source: Vaswani et al. 2017, section 3.2; grouped heads: Ainslie et al. 2023; softcap: Gemma 2, section 2.
         """
         ...
 

@@ -213,9 +213,10 @@ class OpenVinoOps:
         causal: bool = False,
         window: tuple[int, int] | None = None,
         bias: RelativeBias[Node] | Alibi | None = None,
+        softcap: float | None = None,
     ) -> Node:
         scale = 1 / math.sqrt(q.get_output_partial_shape(0)[2].get_length()) if scale is None else scale
-        return self._attention(q, k, v, batch, scale=scale, causal=causal, window=window, bias=bias)
+        return self._attention(q, k, v, batch, scale=scale, causal=causal, window=window, bias=bias, softcap=softcap)
 
     def latent_attention(self, q: Node, k: Node, v: Node, scale: float) -> Node:
         q, k, v = (opset.transpose(x, np.array([1, 0, 2])) for x in (q, k, v))  # (heads, T or M, d)

@@ -53,6 +53,7 @@ class GraphAttention:
         causal: bool,
         window: tuple[int, int] | None,
         bias: RelativeBias[Node] | Alibi | None,
+        softcap: float | None,
     ) -> Node:
         """(T, heads, d); see `Ops.attention`."""
         left, right = (None, None) if window is None else window
@@ -65,7 +66,7 @@ class GraphAttention:
         pieces = []
         for i in range(n_groups(left, right)):
             group = _GraphGroup(batch, self._layouts, left, right, i)
-            pieces.append(self._rectangle(q, k, v, group, scale=scale, n_shared=n_shared, bias=bias))
+            pieces.append(self._rectangle(q, k, v, group, scale=scale, n_shared=n_shared, bias=bias, softcap=softcap))
         out = pieces[0] if len(pieces) == 1 else opset.concat(pieces, 0)
         places = batch.fed(
             f"attention{(left, right)}.places", [-1], np.int32, lambda b: self._layouts.of(b, left, right).places
@@ -82,6 +83,7 @@ class GraphAttention:
         scale: float,
         n_shared: int,
         bias: RelativeBias[Node] | Alibi | None,
+        softcap: float | None,
     ) -> Node:
         """(N · Lq, heads, d)."""
         n_heads, width = (q.get_output_partial_shape(0)[i].get_length() for i in (1, 2))
@@ -95,6 +97,9 @@ class GraphAttention:
             scores = opset.multiply(opset.subtract(scores, self._away(group)), slopes)
         elif bias is not None:
             scores = opset.add(scores, self._bucket_bias(group, bias))
+        if softcap is not None:
+            cap = np.float32(softcap)
+            scores = opset.multiply(opset.tanh(opset.divide(scores, cap)), cap)
         scores = opset.add(scores, group.mask)
         if group.is_bounded:
             scores = opset.select(self._inside(group, n_shared), scores, np.float32(MASKED))

@@ -148,11 +148,13 @@ class TorchOps:
         causal: bool = False,
         window: tuple[int, int] | None = None,
         bias: RelativeBias[Tensor] | Alibi | None = None,
+        softcap: float | None = None,
     ) -> Tensor:
         scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         left, right = (None, None) if window is None else window
         right = 0 if causal else right
-        if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and bias is None and batch.n_unseen is None:
+        is_plain = bias is None and softcap is None and batch.n_unseen is None
+        if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and is_plain:
             from torch.nn.attention.varlen import varlen_attn
 
             reach = (-1 if left is None else left, -1 if right is None else right)
@@ -163,7 +165,10 @@ class TorchOps:
             assert isinstance(out, Tensor)
             return out
         return torch.cat(
-            [attend(q[span], k[seen], v[seen], left, right, scale=scale, bias=bias) for span, seen in batch.sequences()]
+            [
+                attend(q[span], k[seen], v[seen], left, right, scale=scale, bias=bias, softcap=softcap)
+                for span, seen in batch.sequences()
+            ]
         )
 
     def latent_attention(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -27,6 +27,7 @@ def attend(
     *,
     scale: float,
     bias: RelativeBias[Tensor] | Alibi | None,
+    softcap: float | None,
 ) -> Tensor:
     """(n, heads, d) from one sequence's queries (n, heads, d) and keys and values (m, kv_heads, d), m ≤ n.
 
@@ -34,7 +35,7 @@ def attend(
     """
     n, m, grouped = len(q), len(k), q.shape[1] != k.shape[1]
     q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # (1, heads, n, d)
-    if bias is None and left is None and (right is None or (right == 0 and m == n)):
+    if bias is None and softcap is None and left is None and (right is None or (right == 0 and m == n)):
         causal = right == 0
         out = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
         return out[0].transpose(0, 1)
@@ -46,8 +47,19 @@ def attend(
         high = m if right is None else min(m, end + right)
         mask = _score_mask(range(first, end), range(low, high), left, right, bias, q)
         part = (q[:, :, first:end], k[:, :, low:high], v[:, :, low:high])
-        pieces.append(F.scaled_dot_product_attention(*part, mask, scale=scale, enable_gqa=grouped))
+        if softcap is None:
+            pieces.append(F.scaled_dot_product_attention(*part, mask, scale=scale, enable_gqa=grouped))
+        else:
+            pieces.append(_capped(*part, mask, scale, softcap))
     return torch.cat(pieces, 2)[0].transpose(0, 1)
+
+
+def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float, softcap: float) -> Tensor:
+    """(1, heads, queries, d): attention whose scores are bent before the mask, which no kernel of torch's does."""
+    n_shared = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(n_shared, 1), v.repeat_interleave(n_shared, 1)
+    scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scale / softcap)
+    return (scores + mask).float().softmax(-1).to(v.dtype) @ v
 
 
 def _score_mask(
