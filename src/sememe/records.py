@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 Role = Literal["query", "document"]
 Output = Literal["dense", "sparse", "multi_vector"]
+ProgramOutput = Output | Literal["hidden"]
+"""What a program computes; `hidden`: (T, H) states before pooling."""
 OutputDtype = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+TruncationSide = Literal["right", "left"]
 SimilarityName = Literal["cosine", "dot", "euclidean", "manhattan", "maxsim"]
 
 OUTPUTS: tuple[Output, ...] = ("dense", "sparse", "multi_vector")
@@ -102,6 +105,7 @@ class EmbedOptions:
     dimensions: keep the first so many values (Matryoshka), then normalise again where the vectors were normalised.
     normalize: None does what the checkpoint's own modules do. dtype: of the vectors, see `engine.quantize`.
     truncate: False makes an input over `max_tokens` an InputError. max_tokens: at most the model's own limit.
+    truncation_side: where a longer input loses tokens: at its end (right) or at its start, after the prompt (left).
     outputs: the kinds wanted, from one pass.
     """
 
@@ -116,6 +120,7 @@ class EmbedOptions:
     dtype: OutputDtype = "float32"
     truncate: bool = True
     max_tokens: int | None = None
+    truncation_side: TruncationSide = "right"
     outputs: tuple[Output, ...] = ("dense",)
 
 

@@ -28,7 +28,7 @@ from sememe.checkpoints.weights import arrange, check_tensor, our_names, read_te
 from sememe.errors import CheckpointError, InputError
 from sememe.families import AdaptedFamily, Family, find_family
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
-from sememe.records import Batch, EmbedOptions, Output, Role, Tokens
+from sememe.records import Batch, EmbedOptions, Output, ProgramOutput, Role, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +93,15 @@ class Checkpoint:
         return self.family.positions(self.config, token_ids)
 
     def compute(
-        self, ops: Ops[Array], weights: Weights[Array], batch: BatchView[Array], outputs: Sequence[Output]
+        self, ops: Ops[Array], weights: Weights[Array], batch: BatchView[Array], outputs: Sequence[ProgramOutput]
     ) -> dict[str, Array]:
-        """What a program for these outputs computes: `dense` (B, D) not yet normalised, and each head's own."""
+        """What a program for these outputs computes: `dense` (B, D) not yet normalised, each head's own, `hidden` (T, H)."""
         hidden = self.family.forward(ops, weights, self.config, batch)
         computed: dict[str, Array] = {}
         for output in outputs:
-            if output == "dense":
+            if output == "hidden":
+                computed[output] = hidden
+            elif output == "dense":
                 computed[output] = heads.dense(ops, weights, self.recipe, hidden, batch)
             else:
                 computed[output] = self.head(output).compute(ops, weights, hidden, batch)

@@ -32,9 +32,9 @@ def tokenize(
     if prompt.strips:
         texts = [text.strip() for text in texts]
     if recipe.static is not None:
-        return _static(tokenizer, recipe.static, prompt, texts, max_tokens, truncate=options.truncate)
+        return _static(tokenizer, recipe.static, prompt, texts, max_tokens, options)
     if is_looked_up(recipe, options.role):
-        return _plain(tokenizer, [prompt.before + text for text in texts], max_tokens, truncate=options.truncate)
+        return _plain(tokenizer, [prompt.before + text for text in texts], max_tokens, options)
     layout = recipe.multi_vector.layout if recipe.multi_vector else None
     if layout is not None:
         return _late_interaction(tokenizer, layout, prompt, texts, options, max_tokens)
@@ -42,7 +42,12 @@ def tokenize(
         return _surrounded(tokenizer, prompt, texts, options, max_tokens, n_positions)
     n_prompt = _n_prompt(tokenizer, recipe, prompt, max_tokens)
     return tokenizer.encode(
-        texts, max_tokens=max_tokens, truncate=options.truncate, prompt=prompt.before, n_prompt=n_prompt
+        texts,
+        max_tokens=max_tokens,
+        truncate=options.truncate,
+        prompt=prompt.before,
+        n_prompt=n_prompt,
+        side=options.truncation_side,
     )
 
 
@@ -61,10 +66,10 @@ def _n_prompt(tokenizer: Tokenizer, recipe: Recipe, prompt: Prompt, max_tokens: 
     return tokenizer.prompt_length(prompt.before, max_tokens=max_tokens)
 
 
-def _plain(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, *, truncate: bool) -> list[Tokens]:
+def _plain(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, options: EmbedOptions) -> list[Tokens]:
     """Without special tokens. Raises InputError for a text that is too long, where it may not be cut."""
-    tokens = tokenizer.encode_plain(texts, max_tokens=max_tokens)
-    if not truncate:
+    tokens = tokenizer.encode_plain(texts, max_tokens=max_tokens, side=options.truncation_side)
+    if not options.truncate:
         _refuse_cut(tokens, max_tokens)
     return tokens
 
@@ -79,14 +84,20 @@ def _refuse_cut(tokens: Sequence[Tokens], max_tokens: int) -> None:
 
 
 def _static(
-    tokenizer: Tokenizer, static: StaticInputs, prompt: Prompt, texts: Sequence[str], max_tokens: int, *, truncate: bool
+    tokenizer: Tokenizer,
+    static: StaticInputs,
+    prompt: Prompt,
+    texts: Sequence[str],
+    max_tokens: int,
+    options: EmbedOptions,
 ) -> list[Tokens]:
     """Cut by characters, then without the dropped tokens, then cut by tokens. No token may be left."""
     whole = [prompt.before + text for text in texts]
     if static.token_characters is None and not static.dropped_ids:
-        return _plain(tokenizer, whole, max_tokens, truncate=truncate)
+        return _plain(tokenizer, whole, max_tokens, options)
     n_characters = None if static.token_characters is None else static.token_characters * max_tokens
-    read = [text[:n_characters] for text in whole]
+    from_left = options.truncation_side == "left"
+    read = [text[-n_characters:] if from_left and n_characters else text[:n_characters] for text in whole]
     found: list[Tokens] = []
     for text, front, t in zip(whole, read, tokenizer.encode_plain(read), strict=True):
         kept = ~np.isin(t.ids, static.dropped_ids)
@@ -94,8 +105,9 @@ def _static(
         # Of the characters beyond the limit, by the rate of those that were read.
         n_beyond = round(len(t) * (len(text) - len(front)) / max(1, len(front)))
         n_dropped = max(0, len(ids) - max_tokens) + n_beyond
-        found.append(Tokens(ids[:max_tokens], t.type_ids[kept][:max_tokens], n_dropped=n_dropped))
-    if not truncate:
+        some = slice(-max_tokens, None) if from_left else slice(max_tokens)
+        found.append(Tokens(ids[some], t.type_ids[kept][some], n_dropped=n_dropped))
+    if not options.truncate:
         _refuse_cut(found, max_tokens)
     return found
 
@@ -116,6 +128,10 @@ def _surrounded(
     has more tokens than the model has positions.
     """
     n_suffix, n_shown = (len(t) for t in tokenizer.encode_plain([prompt.after, prompt.shown]))
+    if options.truncation_side == "left":
+        raise InputError(
+            "This model's prompt stands around the text, whose end alone can be cut. Leave truncation_side."
+        )
     room = min(max_tokens, n_positions - n_shown) - tokenizer.n_special - n_suffix
     if room < 1:
         n_around = n_shown + n_suffix + tokenizer.n_special
@@ -153,7 +169,11 @@ def _late_interaction(
     if role == "query":
         length = min(layout.query_length or max_tokens, max_tokens)
     tokens = tokenizer.encode(
-        texts, max_tokens=length - (marker is not None), truncate=options.truncate, prompt=prompt.before
+        texts,
+        max_tokens=length - (marker is not None),
+        truncate=options.truncate,
+        prompt=prompt.before,
+        side=options.truncation_side,
     )
     if marker is not None:
         tokens = [_with_marker(t, marker) for t in tokens]

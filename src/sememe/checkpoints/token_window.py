@@ -27,6 +27,8 @@ CHARS_PER_TOKEN = 6
 
 # A letter, an ASCII mark, or the first digit after a blank.
 _ANCHOR = re.compile(r"[^\W\d_]|[!-/:-@\[-`{-~]|(?<=\s)\d")
+# Tokens that are read before those that are kept of a text's end.
+_SLACK = 32
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -73,6 +75,38 @@ class WindowReader:
             found.ids[i], found.n_total[i] = row, len(row)
         self._read_long(texts, long, n_tokens or 1, n_chars or 0, found)
         return found
+
+    def read_ends(self, texts: Sequence[str], n_tokens: int, prompt: str = "") -> Windows:
+        """Of each text the prompt's tokens and the last ones, at most `n_tokens` in all; n_total as in `read`.
+
+        A long text is read from a blank on, with `_SLACK` tokens to spare before those that are kept, since a word
+        after a blank is tokenized whatever stands before. A text without blanks is read whole.
+        """
+        n_prompt = len(self._whole([prompt])[0]) if prompt else 0
+        found = Windows([], [], [])
+        for text in texts:
+            ids, n_total, is_estimate = self._read_end(text, n_tokens, prompt, n_prompt)
+            n_first = min(n_prompt, n_tokens) if len(ids) > n_tokens else len(ids)
+            n_last = min(n_tokens, len(ids)) - n_first
+            found.ids.append([*ids[:n_first], *(ids[-n_last:] if n_last else ())])
+            found.n_total.append(n_total)
+            found.is_estimate.append(is_estimate)
+        return found
+
+    def _read_end(self, text: str, n_tokens: int, prompt: str, n_prompt: int) -> tuple[list[int], int, bool]:
+        """Tokens of the prompt and of as much of the text's end as is needed, and how many the whole has."""
+        n_chars = int((n_tokens + _SLACK) * self._chars_per_token)
+        while n_chars < len(text):
+            blank = max(text.rfind(mark, 0, len(text) - n_chars) for mark in " \n\t")
+            if blank <= 0:
+                break
+            ids = self._whole([prompt + text[blank:]])[0]
+            if len(ids) - n_prompt >= n_tokens + _SLACK:
+                rate = (len(ids) - n_prompt) / (len(text) - blank)
+                return ids, n_prompt + round(len(text) * rate), True
+            n_chars *= 4
+        ids = self._whole([prompt + text])[0]
+        return ids, len(ids), False
 
     def _whole(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._library.encode_batch_fast(texts, add_special_tokens=False)]

@@ -11,7 +11,7 @@ on one thread (tokenizers 0.23); no environment variable is read or set here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from sememe.checkpoints.token_frame import TokenFrame, read_frames
 from sememe.checkpoints.token_window import WindowReader, Windows
 from sememe.checkpoints.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from sememe.errors import CheckpointError, InputError
-from sememe.records import Tokens
+from sememe.records import Tokens, TruncationSide
 
 PairTruncation = Literal["longest_first", "only_second"]
 
@@ -40,6 +40,14 @@ class SpecialIds:
     bos: int | None
     eos: int | None
     all: frozenset[int]
+
+
+@dataclass(frozen=True)
+class SpelledTokens:
+    """ids: (n,) int32. offsets: (n, 2) int32, the characters [start, stop) of each; (-1, -1) for special tokens."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int32]
 
 
 class Tokenizer:
@@ -95,15 +103,23 @@ class Tokenizer:
         return int(np.median([len(token) for token in self._library.get_vocab()]))
 
     def encode(
-        self, texts: Sequence[str], *, max_tokens: int, truncate: bool = True, prompt: str = "", n_prompt: int = 0
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int,
+        truncate: bool = True,
+        prompt: str = "",
+        n_prompt: int = 0,
+        side: TruncationSide = "right",
     ) -> list[Tokens]:
         """Tokens of each text with the prompt before it and the special tokens around, at most `max_tokens` of them.
 
-        n_prompt: leading tokens that pooling leaves out, see `prompt_length`. Raises InputError for a text that
-        is not one, and where `truncate` is False for a text that has more tokens.
+        n_prompt: leading tokens that pooling leaves out, see `prompt_length`. side: where a longer text loses tokens;
+        the prompt before it stays. Raises InputError for a text that is not one, and where `truncate` is False for a
+        text that has more tokens.
         """
         room = self._room(self._single, max_tokens)
-        windows = self._read(texts, room + 1, prompt)
+        windows = self._read(texts, room + 1, prompt) if side == "right" else self._read_ends(texts, room, prompt)
         if not truncate:
             _refuse_long(windows, room, self._single.n_special)
         before, after = self._single.before, self._single.after
@@ -114,14 +130,19 @@ class Tokenizer:
             segments = [_segments(self._single, len(row) - self._single.n_special, 0) for row in rows]
         return _tokens(rows, dropped, n_prompt, segments)
 
-    def encode_plain(self, texts: Sequence[str], *, max_tokens: int | None = None) -> list[Tokens]:
-        """Tokens of each text without any special tokens, the first `max_tokens` or all (None). Raises InputError.
+    def encode_plain(
+        self, texts: Sequence[str], *, max_tokens: int | None = None, side: TruncationSide = "right"
+    ) -> list[Tokens]:
+        """Tokens of each text without any special tokens, `max_tokens` at most or all (None). Raises InputError.
 
         For static models, and for inputs whose special tokens the caller sets (ColBERT, rerankers with a prompt).
         """
         if max_tokens is not None and max_tokens < 1:
             raise InputError(f"max_tokens is {max_tokens}; expected 1 or more.")
-        windows = self._read(texts, None if max_tokens is None else max_tokens + 1)
+        if side == "left" and max_tokens is not None:
+            windows = self._read_ends(texts, max_tokens)
+        else:
+            windows = self._read(texts, None if max_tokens is None else max_tokens + 1)
         dropped = [0 if max_tokens is None else max(0, n - max_tokens) for n in windows.n_total]
         return _tokens([ids[:max_tokens] for ids in windows.ids], dropped)
 
@@ -172,10 +193,36 @@ class Tokenizer:
         ids = self.encode([prompt], max_tokens=max_tokens)[0].ids
         return len(ids) - (int(ids[-1]) in self.special.all) if len(ids) else 0
 
+    def spell(self, text: str, *, prompt: str = "", special: bool = True) -> SpelledTokens:
+        """A text's tokens, however many, with the characters of `prompt + text` that each stands for.
+
+        special: with the special tokens around them. Raises InputError.
+        """
+        _refuse_non_texts([text])
+        _refuse_surrogates([text], prompt)
+        encoding = self._library.encode(prompt + text, add_special_tokens=False)
+        before, after = (self._single.before, self._single.after) if special else ((), ())
+        ids = np.array([*before, *encoding.ids, *after], np.int32)
+        offsets = np.full((len(ids), 2), -1, np.int32)
+        if encoding.ids:
+            offsets[len(before) : len(before) + len(encoding.ids)] = encoding.offsets
+        return SpelledTokens(ids, offsets)
+
+    def _read_ends(self, texts: Sequence[str], n_tokens: int, prompt: str = "") -> Windows:
+        """Of each text the prompt's tokens and the last ones, at most `n_tokens` in all."""
+        return self._translated(texts, prompt, lambda: self._windows.read_ends(texts, n_tokens, prompt))
+
     def _read(self, texts: Sequence[str], n_tokens: int | None, prompt: str = "") -> Windows:
+        def read() -> Windows:
+            return self._windows.read([prompt + text for text in texts] if prompt else texts, n_tokens)
+
+        return self._translated(texts, prompt, read)
+
+    def _translated(self, texts: Sequence[str], prompt: str, read: Callable[[], Windows]) -> Windows:
+        """What `read` gives, with the library's errors in our words."""
         _refuse_non_texts(texts)
         try:
-            windows = self._windows.read([prompt + text for text in texts] if prompt else texts, n_tokens)
+            windows = read()
         except TypeError as exc:  # what the library raises for a lone surrogate
             _refuse_surrogates(texts, prompt)
             raise InputError(f"The tokenizer cannot read these inputs: {exc}.") from exc

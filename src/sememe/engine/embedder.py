@@ -17,6 +17,7 @@ from sememe.engine.encoding import AskedEncode, EncodeArguments, progress_bar
 from sememe.engine.engine import EngineOptions, UntrainedDims
 from sememe.engine.loading import LoadedModel, LoadOptions, load_model
 from sememe.engine.precision import read_backend, read_precision
+from sememe.engine.spans import Span, embed_spans, embed_tokens
 from sememe.errors import InputError
 from sememe.records import (
     Embeddings,
@@ -182,6 +183,18 @@ class Embedder:
     def embed(self, inputs: Sequence[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS) -> Embeddings:
         """Embed a list of texts: vectors, token counts, usage and the space's fingerprint. Raises InputError."""
         return self._loaded.engine.embed(inputs, options)
+
+    def embed_spans(
+        self, text: str, spans: Sequence[Span], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
+    ) -> Embeddings:
+        """Late chunking: a vector for each span of characters, from one pass over the text; see `spans.embed_spans`."""
+        return embed_spans(self._loaded.engine, text, spans, options)
+
+    def embed_tokens(
+        self, inputs: Sequence[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
+    ) -> list[NDArray[np.float32]]:
+        """(n, H) hidden states of each text's tokens, before pooling, prompt and special tokens included."""
+        return embed_tokens(self._loaded.engine, inputs, options)
 
     def embed_stream(
         self, inputs: Iterable[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS, *, window: int = 4096

@@ -34,7 +34,7 @@ from sememe.records import (
     Embeddings,
     EmbedOptions,
     MultiVectorEmbeddings,
-    Output,
+    ProgramOutput,
     SparseEmbeddings,
     Tokens,
     Usage,
@@ -101,7 +101,7 @@ class RawEmbedding:
     is_cached: bool = False
 
 
-Programs = Callable[[tuple[Output, ...], str | None], Program]
+Programs = Callable[[tuple[ProgramOutput, ...], str | None], Program]
 """The program for some outputs with some adapter, made when first asked for."""
 
 
@@ -212,7 +212,7 @@ class Engine:
         found = (CachedEmbedding(r.dense, r.n_tokens, r.n_dropped) for r in raw if r.dense is not None)
         self._cache.write(list(zip(self._cache_keys(texts, options), found, strict=True)))
 
-    def program(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+    def program(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
         """The program for some outputs; none is the score of pairs."""
         return self._programs(outputs, adapter)
 
@@ -401,7 +401,8 @@ class Engine:
         recipe, max_tokens = self.checkpoint.recipe, options.max_tokens or self.checkpoint.max_tokens
         prompt, adapter = choose_prompt(recipe, options), choose_adapter(recipe, options)
         parts = (self.checkpoint.identity, recipe.pooling, recipe.steps, recipe.lower_case, prompt, adapter, max_tokens)
-        space = json.dumps([str(part) for part in (*parts, self.precision)])
+        side = () if options.truncation_side == "right" else (options.truncation_side,)
+        space = json.dumps([str(part) for part in (*parts, self.precision, *side)])
         return [EmbeddingCache.key(space, text) for text in texts]
 
     def _read_cache(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, CachedEmbedding]:

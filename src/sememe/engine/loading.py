@@ -29,7 +29,7 @@ from sememe.engine.packing import pack
 from sememe.engine.precision import BackendChoice, PrecisionChoice, Resolved, make_backend, resolve_precision
 from sememe.errors import CheckpointError
 from sememe.ops import Backend, BatchView, Ops, Precision, Program, Weights
-from sememe.records import OUTPUTS, EmbedOptions, Output
+from sememe.records import OUTPUTS, EmbedOptions, ProgramOutput
 
 logger = logging.getLogger(__name__)
 
@@ -122,19 +122,19 @@ class _Programs:
     def __init__(self, checkpoint: Checkpoint, backend: Backend, precision: Precision) -> None:
         self._checkpoint, self._backend, self.precision = checkpoint, backend, precision
         self._lock = threading.Lock()
-        self._made: dict[str | None, tuple[tuple[Output, ...], Program]] = {}
+        self._made: dict[str | None, tuple[tuple[ProgramOutput, ...], Program]] = {}
 
-    def __call__(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+    def __call__(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
         """outputs: none is the score of pairs, of models that give nothing else."""
         with self._lock:
             made, program = self._made.get(adapter, ((), None))
             if program is None or not set(outputs) <= set(made):
-                together = tuple(output for output in OUTPUTS if output in (*made, *outputs))
+                together = tuple(output for output in (*OUTPUTS, "hidden") if output in (*made, *outputs))
                 program = self._make(together, adapter)
                 self._made[adapter] = together, program
             return program
 
-    def _make(self, outputs: tuple[Output, ...], adapter: str | None) -> Program:
+    def _make(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
         checkpoint = self._checkpoint
 
         def build(ops: Ops[Any], weights: Weights[Any], batch: BatchView[Any]) -> dict[str, Any]:
