@@ -40,6 +40,12 @@ class CheckpointFiles:
         return len(self.raw["id2label"]) if self.raw.get("id2label") else int(self.raw.get("num_labels", 2))
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of a classifier's labels, `LABEL_0` and so on where config.json has none."""
+        named = self.raw.get("id2label") or {}
+        return tuple(str(named.get(str(i), f"LABEL_{i}")) for i in range(self.n_labels))
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """config_sentence_transformers.json, empty where there is none."""
         settings: Mapping[str, Any] = read_json(self.folder / "config_sentence_transformers.json")

@@ -44,6 +44,7 @@ def classifier_head(files: CheckpointFiles) -> Classifier:
         pooling=pooling,
         n_in=files.config.hidden_size,
         n_labels=files.n_labels,
+        labels=files.labels,
         has_hidden_bias=f"{hidden}.bias" in there,
         norm_eps=norm_eps,
         has_norm_bias="classifier_norm.bias" in there,

@@ -17,7 +17,7 @@ from sememe.checkpoints.templates import fill
 from sememe.checkpoints.tokenizer import Tokenizer
 from sememe.errors import InputError
 from sememe.ops import Activation, Array, BatchView, Module, Ops, Weights
-from sememe.records import Tokens
+from sememe.records import Tokens, TruncationSide
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Classifier:
     norm_eps: float | None = None
     has_norm_bias: bool = False
     default_activation: Literal["sigmoid", "identity"] = "sigmoid"
+    labels: tuple[str, ...] = ()
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """What the head needs besides the family's tensors, by name, with shapes."""
@@ -68,12 +69,23 @@ class Classifier:
         return output
 
     def tokenize(
-        self, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_tokens: int, instruction: str | None
+        self,
+        tokenizer: Tokenizer,
+        pairs: Sequence[tuple[str, str]],
+        max_tokens: int,
+        instruction: str | None,
+        side: TruncationSide,
     ) -> list[Tokens]:
-        """Both texts in one sequence, the longer one cut first. Raises InputError for an instruction."""
+        """Both texts in one sequence, the longer one cut first, on that side. Raises InputError for an instruction."""
         if instruction is not None:
             raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
-        return tokenizer.encode_pairs(pairs, max_tokens=max_tokens)
+        return tokenizer.encode_pairs(pairs, max_tokens=max_tokens, side=side)
+
+    def tokenize_texts(
+        self, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, side: TruncationSide
+    ) -> list[Tokens]:
+        """Single texts, as classifiers of sentences read them."""
+        return tokenizer.encode(texts, max_tokens=max_tokens, side=side)
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,7 @@ class YesNo:
     prompt: PairPrompt | None
     default_activation: Literal["sigmoid", "identity"] = "sigmoid"
     n_labels: Literal[1] = 1
+    labels: tuple[str, ...] = ("yes",)
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """What the head needs besides the family's tensors, by name, with shapes."""
@@ -119,8 +132,19 @@ class YesNo:
         """The program's output as (B, 1)."""
         return output if self.false_id is None else output[:, :1] - output[:, 1:]
 
+    def tokenize_texts(
+        self, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, side: TruncationSide
+    ) -> list[Tokens]:
+        """Raises InputError: what this head reads is a pair."""
+        raise InputError("This reranker reads a query and a document; single texts have no score.")
+
     def tokenize(
-        self, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_tokens: int, instruction: str | None
+        self,
+        tokenizer: Tokenizer,
+        pairs: Sequence[tuple[str, str]],
+        max_tokens: int,
+        instruction: str | None,
+        side: TruncationSide,
     ) -> list[Tokens]:
         """The filled body between prefix and suffix; the body alone is cut, so that the suffix always stays.
 
@@ -130,7 +154,9 @@ class YesNo:
         if prompt is None:
             if instruction is not None:
                 raise InputError("This reranker's prompt has no place for an instruction.")
-            return tokenizer.encode_pairs(pairs, max_tokens=max_tokens)
+            return tokenizer.encode_pairs(pairs, max_tokens=max_tokens, side=side)
+        if side == "left":
+            raise InputError("This reranker's prompt stands before the texts, whose end alone can be cut.")
         before, after = (t.ids for t in tokenizer.encode_plain([prompt.prefix, prompt.suffix]))
         room = max_tokens - len(before) - len(after)
         if room < 1:

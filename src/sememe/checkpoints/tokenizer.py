@@ -154,16 +154,19 @@ class Tokenizer:
         truncation: PairTruncation = "longest_first",
         truncate: bool = True,
         max_first_tokens: int | None = None,
+        side: TruncationSide = "right",
     ) -> list[Tokens]:
         """Tokens of each pair as one sequence, type ids as the tokenizer gives them, at most `max_tokens` tokens.
 
         truncation: `longest_first` shortens the longer text, as sentence-transformers does, `only_second` never the
-        first, whose text is cut before to `max_first_tokens` (FlagEmbedding: three quarters of the limit).
+        first, whose text is cut before to `max_first_tokens` (FlagEmbedding: three quarters of the limit). side: where
+        a text loses tokens.
         """
         room = self._room(self._pair, max_tokens, n_texts=2)
         firsts, seconds = _split_pairs(pairs)
         unique = {text: place for place, text in enumerate(dict.fromkeys(firsts))}  # one query, many documents
-        first, second = self._read(list(unique), room + 1), self._read(seconds, room + 1)
+        read = self._read if side == "right" else self._read_ends
+        first, second = read(list(unique), room + 1), read(seconds, room + 1)
         rows, dropped, segments = [], [], []
         for i, place in enumerate(unique[text] for text in firsts):
             ids_1, ids_2, n_1, n_2 = first.ids[place], second.ids[i], first.n_total[place], second.n_total[i]
@@ -177,7 +180,11 @@ class Tokenizer:
                     f"Input {i}: its first text has {n_1:,} tokens and leaves no room for the second; this model reads "
                     f"at most {max_tokens:,} in all. Shorten it."
                 )
-            rows.append([*self._pair.before, *ids_1[:kept_1], *self._pair.between, *ids_2[:kept_2], *self._pair.after])
+            if side == "right":
+                ids_1, ids_2 = ids_1[:kept_1], ids_2[:kept_2]
+            else:
+                ids_1, ids_2 = ids_1[len(ids_1) - kept_1 :], ids_2[len(ids_2) - kept_2 :]
+            rows.append([*self._pair.before, *ids_1, *self._pair.between, *ids_2, *self._pair.after])
             segments.append(_segments(self._pair, kept_1, kept_2))
             dropped.append(n_1 + n_2 - kept_1 - kept_2)
         return _tokens(rows, dropped, 0, segments)

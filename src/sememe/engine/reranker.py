@@ -17,7 +17,7 @@ from sememe.engine.packing import pack
 from sememe.engine.pipeline import Pipeline
 from sememe.engine.precision import read_backend, read_precision
 from sememe.errors import CheckpointError, InputError
-from sememe.records import Tokens
+from sememe.records import Tokens, TruncationSide
 
 ScoreActivation = Literal["sigmoid", "identity", "softmax"]
 ActivationFunction = ScoreActivation | Callable[[Any], Any]
@@ -84,6 +84,11 @@ class Reranker:
     def n_labels(self) -> int:
         """Scores of one pair: 1 for a reranker."""
         return self._head.n_labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels' names, in the order of the scores."""
+        return self._head.labels
 
     @property
     def default_activation(self) -> ScoreActivation:
@@ -187,9 +192,15 @@ class Reranker:
         if instruction is not None and not (isinstance(self._head, YesNo) and self._head.prompt is not None):
             raise InputError("This reranker takes no instruction; Qwen3-Reranker and its kind do.")
 
-    def tokenize(self, pairs: Sequence[tuple[str, str]], instruction: str | None) -> list[Tokens]:
-        """The pairs as the model will see them. Raises InputError."""
-        return self._head.tokenize(self._checkpoint.tokenizer, pairs, self.max_length, instruction)
+    def tokenize(
+        self, pairs: Sequence[tuple[str, str]], instruction: str | None, side: TruncationSide = "right"
+    ) -> list[Tokens]:
+        """The pairs as the model will see them. side: where longer texts lose tokens. Raises InputError."""
+        return self._head.tokenize(self._checkpoint.tokenizer, pairs, self.max_length, instruction, side)
+
+    def tokenize_texts(self, texts: Sequence[str], side: TruncationSide = "right") -> list[Tokens]:
+        """Single texts, for classifiers of sentences. Raises InputError."""
+        return self._head.tokenize_texts(self._checkpoint.tokenizer, texts, self.max_length, side)
 
     def compute(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
         """(B, labels) logits of one batch of pairs. Raises CheckpointError."""

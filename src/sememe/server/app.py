@@ -6,26 +6,33 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sememe import __version__
-from sememe.server.dialects import cohere, jina, oip, ollama, openai, sagemaker, tei, vllm
-from sememe.server.exchange import Dialect, Route, json_answer, refusal, route
+from sememe.server.answers import json_answer
+from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
+from sememe.server.exchange import Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
-from sememe.server.models import EmbeddingModel, Models
+from sememe.server.models import Models
+from sememe.server.openapi import openapi_document
 from sememe.server.options import ServerOptions
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.scheduler import Scheduler
 from sememe.server.service import Service
 from sememe.server.shared_paths import by_field
 
-_REF = "#/components/schemas/{model}"
+# Whose errors are said below a prefix, where a path is no route's own.
+_PREFIXES: tuple[tuple[str, Dialect], ...] = (
+    ("/v2/models", oip.DIALECT),
+    ("/api/", ollama.DIALECT),
+    ("/infinity/", infinity.DIALECT),
+    ("/v1/", openai.DIALECT),
+)
 
 
 def make_app(models: Models, options: ServerOptions) -> FastAPI:
@@ -52,7 +59,8 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     dialects = {declared.path: declared.dialect for declared in routes}
 
     def dialect_of(path: str) -> Dialect:
-        return dialects.get(path, openai.DIALECT)
+        otherwise = next((dialect for prefix, dialect in _PREFIXES if path.startswith(prefix)), openai.DIALECT)
+        return dialects.get(path, otherwise)
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -79,45 +87,47 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
 
 
 def all_routes(service: Service) -> list[Route]:
-    """Every dialect's routes, and those that two share."""
-    own = [dialect.routes(service) for dialect in (openai, tei, cohere, jina, vllm, ollama, oip)]
-    return [*(declared for some in own for declared in some), *_shared(service), *_root(service)]
+    """Every dialect's routes, and those that several share."""
+    own = [dialect.routes(service) for dialect in (tei, cohere, vllm, openai, infinity, llamacpp, ollama, oip)]
+    body, handler, root = tei.root(service)
+    clouds = sagemaker.routes(root, body, handler)
+    return [*_shared(service), *(declared for some in own for declared in some), root, *clouds]
 
 
 def _shared(service: Service) -> list[Route]:
-    handlers = tei.Tei(service)
-    rerank = route("/rerank", tei.DIALECT, tei.RerankBody, handlers.rerank, answer=list[tei.Rank], summary="Rerank")
-    tokenize = route(
-        "/tokenize",
-        tei.DIALECT,
-        tei.TokenizeBody,
-        handlers.tokenize,
-        answer=list[list[tei.SimpleToken]],
-        summary="Tokens of texts",
-    )
+    """Paths that several dialects claim, and how a body says whose it is."""
+
+    def embeddings(path: str) -> Route:
+        claims = {"encoding_format=bytes": vllm.embeddings_route(path, service)}
+        for dialect in (jina, vllm, infinity):
+            claims |= dict.fromkeys(dialect.FIELDS, dialect.embeddings_route(path, service))
+        return by_field(claims, openai.embeddings_route(path, service))
+
+    tokenize = {"prompt": vllm.tokenize_route(service), "content": llamacpp.tokenize_route(service)}
     return [
-        by_field("/rerank", {"documents": jina.rerank_route("/rerank", service)}, rerank),
-        by_field("/tokenize", {"prompt": vllm.tokenize_route(service)}, tokenize),
+        embeddings("/v1/embeddings"),
+        embeddings("/embeddings"),
+        by_field({"documents": jina.rerank_route("/rerank", service)}, tei.rerank_route("/rerank", service)),
+        *(
+            by_field({"texts": tei.rerank_route(path, service)}, jina.rerank_route(path, service))
+            for path in ("/v1/rerank", "/v1/reranking", "/reranking")
+        ),
+        by_field(tokenize, tei.tokenize_route(service)),
     ]
 
 
-def _root(service: Service) -> list[Route]:
-    """`/` and what carries its bodies: what the first model does, as TEI decides it."""
-    handlers, first = tei.Tei(service), service.models.find(None)
-    body: Any
-    handler: Any
-    if isinstance(first, EmbeddingModel):
-        is_sparse = first.default_outputs == ("sparse",)
-        body, handler = tei.EmbedBody, handlers.embed_sparse if is_sparse else handlers.embed
-    elif first.reranker.n_labels == 1:
-        body, handler = tei.RerankBody, handlers.rerank
-    else:
-        body, handler = tei.PredictBody, handlers.predict
-    root = route("/", tei.DIALECT, body, handler, summary="What the first model does")
-    return [root, *sagemaker.routes(root, body, handler, tei.DIALECT)]
-
-
 # ── our own ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class HealthAnswer(BaseModel):
+    """What `/health` answers. unix: seconds since 1970."""
+
+    status: str
+    unix: float
+    queue_inputs: int
+    queue_tokens: int
+    tokens_per_second: float
+    worker_restarts: int
 
 
 def _own_routes(service: Service, metrics: Metrics) -> list[Route]:
@@ -149,8 +159,16 @@ def _own_routes(service: Service, metrics: Metrics) -> list[Route]:
     async def figures(request: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    own = {"/health": health, "/ping": health, "/": health, "/health/ready": ready, "/metrics": figures}
-    return [Route(path, work, tei.DIALECT, method="GET", summary=work.__name__) for path, work in own.items()]
+    alive = [
+        get_route(path, tei.DIALECT, work, answer=HealthAnswer, summary=words)
+        for path, work, words in (
+            ("/health", health, "Whether it lives"),
+            ("/ping", health, "Whether it lives"),
+            ("/", health, "Whether it lives"),
+            ("/health/ready", ready, "Whether a canary gets its answer"),
+        )
+    ]
+    return [*alive, get_route("/metrics", tei.DIALECT, figures, answer=None, summary="Figures for Prometheus")]
 
 
 def _add_documents(app: FastAPI, routes: Sequence[Route]) -> None:
@@ -166,41 +184,3 @@ def _add_documents(app: FastAPI, routes: Sequence[Route]) -> None:
 
     app.router.add_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     app.router.add_route("/docs", docs, methods=["GET"], include_in_schema=False)
-
-
-def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
-    """OpenAPI 3.1 of the routes, made from the very types that read the bodies."""
-    schemas: dict[str, Any] = {}
-    paths: dict[str, Any] = {}
-    for declared in routes:
-        operation: dict[str, Any] = {
-            "summary": declared.summary,
-            "tags": [declared.dialect.name],
-            "responses": {"200": {"description": "The answer"}, "default": {"description": "What went wrong"}},
-        }
-        bodies = [declared.body] if declared.body else declared.more.get("bodies", [])
-        answers = [declared.answer] if declared.answer is not None else declared.more.get("answers", [])
-        if bodies:
-            operation["requestBody"] = {"required": True, "content": _content(bodies, "validation", schemas)}
-        if answers:
-            operation["responses"]["200"]["content"] = _content(answers, "serialization", schemas)
-        if "{" in declared.path:
-            name = declared.path.partition("{")[2].partition("}")[0].partition(":")[0]
-            parameter = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            operation["parameters"] = [parameter]
-        paths.setdefault(declared.path.replace(":path}", "}"), {})[declared.method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "sememe", "version": __version__},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
-
-
-def _content(types: Sequence[Any], mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    found = []
-    for one in types:
-        schema = TypeAdapter(one).json_schema(ref_template=_REF, mode=mode)
-        schemas.update(schema.pop("$defs", {}))
-        found.append(schema)
-    return {"application/json": {"schema": found[0] if len(found) == 1 else {"anyOf": found}}}

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from sememe.errors import InputError
-from sememe.records import EmbedOptions, Output, OutputDtype
+from sememe.records import EmbedOptions, Output, OutputDtype, TruncationSide
 from sememe.server.models import EmbeddingModel
-from sememe.server.service import Cut, options_for_task
+from sememe.server.service import options_for_task
 
-_CUTS: dict[Any, Cut] = {True: "end", False: "error", "end": "end", "start": "start", "error": "error", "none": "error"}
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-Truncate = Annotated[bool | Literal["end", "start", "error", "none"], BeforeValidator(_lower)]
+Flag = Annotated[bool, Field(strict=True)]
+Truncate = Flag | Literal["end", "start", "error", "none", "END", "START", "ERROR", "NONE"]
 # Two thousand million is no dimension; a bound keeps the numbers in what the machine counts with.
 Dimensions = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 Text = Annotated[str, Field(strict=True)]
+TokenId = Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1)]
 
 
-class Asked(BaseModel):
-    """The fields that are ours. A null is as if the field were absent; fields that nobody knows are let pass."""
+class Body(BaseModel):
+    """A body of any route: a null is as if the field were absent; fields that nobody knows are let pass."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class Asked(Body):
+    """The fields that are ours, on every embedding route."""
 
     outputs: list[Output] | None = Field(
         default=None, min_length=1, description="Kinds of embeddings, several in one answer."
@@ -42,10 +43,10 @@ class Asked(BaseModel):
     )
     instruction: Text | None = None
     truncate: Truncate | None = Field(
-        default=None, description="What a longer input does: end and start are cut, error is refused."
+        default=None, description="Which end of a longer input is given up: end or start; error refuses it."
     )
 
-    def resolve(self, model: EmbeddingModel, **changes: Any) -> Resolved:
+    def options(self, model: EmbeddingModel, **changes: Any) -> EmbedOptions:
         """The options for that model. changes: what the dialect's own fields say, by the names of EmbedOptions."""
         options = EmbedOptions(
             prompt_name=self.prompt_name,
@@ -54,18 +55,41 @@ class Asked(BaseModel):
             dimensions=self.dimensions,
             dtype=self.output_dtype or "float32",
             outputs=tuple(dict.fromkeys(self.outputs)) if self.outputs else model.default_outputs,
+            truncate=allows_cutting(self.truncate),
+            truncation_side=cut_side(self.truncate),
         )
         if self.input_type is not None:
             if self.prompt_name is not None or self.prompt is not None:
                 raise InputError("Give one of input_type, prompt_name and prompt; more than one was given.")
             options = options_for_task(model, self.input_type, options)
-        cut: Cut = "end" if self.truncate is None else _CUTS[self.truncate]
-        return Resolved(replace(options, **changes), cut)
+        return replace(options, **changes)
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """Options of the engine, and which end of a long input is given up."""
+def allows_cutting(truncate: bool | str | None) -> bool:
+    """Whether a longer input may be cut; where nothing is said it may."""
+    return truncate is not False and (truncate is None or str(truncate).lower() not in ("error", "none"))
 
-    options: EmbedOptions
-    cut: Cut
+
+def cut_side(truncate: bool | str | None) -> TruncationSide:
+    """Where a longer input loses tokens."""
+    return "left" if str(truncate).lower() == "start" else "right"
+
+
+class SparseEmbedding(BaseModel):
+    """Token ids, ascending, and their weights."""
+
+    indices: list[int]
+    values: list[float]
+
+
+class FurtherKinds(BaseModel):
+    """One input's embeddings besides the dense one, as far as they were asked for with `outputs`."""
+
+    sparse_embedding: SparseEmbedding | None = None
+    multi_vector_embedding: list[list[float]] | list[str] | None = None
+
+
+class Kinds(FurtherKinds):
+    """One input's embeddings of every kind that was asked for with `outputs`."""
+
+    embedding: list[float] | None = None

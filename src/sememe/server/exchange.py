@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
 from sememe.errors import SememeError
-from sememe.records import Embeddings
+from sememe.server.answers import JSON, Form, form_of
 from sememe.server.problems import Problem, ProblemError, problem_of
 from sememe.server.service import Conditions
 
@@ -21,71 +21,91 @@ logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-_JSON = "application/json"
 _N_ERRORS_SHOWN = 5
 _CLIENT_CLOSED_REQUEST = 499
-# Answers of more vectors than this are written in a thread, so that the event loop goes on.
-_WRITTEN_HERE = 32
-# Counts of each input travel in headers, up to so many inputs.
-_COUNTED_INPUTS = 256
 
 
 class Dialect(Protocol):
-    """How a family of clients wants its errors."""
+    """How a family of clients wants its errors. error_body: their type, for the OpenAPI document."""
 
     @property
     def name(self) -> str: ...
+    @property
+    def error_body(self) -> Any: ...
 
     def error(self, problem: Problem) -> tuple[int, Any]:
-        """Status and body; None is an empty body, str plain text."""
+        """Status and body; None is an empty body."""
         ...
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a handler gets besides the body."""
+class Given:
+    """What a handler gets besides the body. form: what the Accept header asks for."""
 
     request: Request
     conditions: Conditions
+    form: Form
 
 
 @dataclass(frozen=True)
 class Route:
-    """One path of a dialect, for the application and its OpenAPI document.
+    """One path, for the application and its OpenAPI document.
 
-    answer: the schema of the answer, as pydantic knows it. tag: the dialect.
+    dialects, bodies, answers: several where a path is shared. bodies, answers: as pydantic knows types; no answer is an
+    empty one. gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts.
     """
 
     path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
-    dialect: Dialect
-    body: type[BaseModel] | None = None
-    answer: Any = None
+    endpoint: Endpoint
+    dialects: tuple[Dialect, ...]
+    bodies: tuple[type[BaseModel], ...] = ()
+    answers: tuple[Any, ...] = ()
     method: str = "POST"
     summary: str = ""
-    more: Mapping[str, Any] = field(default_factory=dict)
+    gives_embeddings: bool = False
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose errors are said where nobody else's are asked for."""
+        return self.dialects[0]
 
 
 def route(
     path: str,
     dialect: Dialect,
     body: type[Body],
-    handler: Callable[[Body, Asked], Awaitable[Response]],
+    handler: Callable[[Body, Given], Awaitable[Response]],
     *,
-    answer: Any = None,
-    summary: str = "",
+    answer: Any,
+    summary: str,
+    gives_embeddings: bool = False,
 ) -> Route:
     """A route that reads a JSON body of that type and answers with what the handler gives."""
 
     async def endpoint(request: Request) -> Response:
         try:
             parsed = read_body(await _json_bytes(request), body)
-            return await unless_gone(request, handler(parsed, Asked(request, conditions(request))))
+            given = Given(request, conditions(request), form_of(request.headers.get("accept", "")))
+            return await unless_gone(request, handler(parsed, given))
         except Exception as error:
             return refusal(dialect, error)
 
-    return Route(path, endpoint, dialect, body, answer, summary=summary)
+    return Route(path, endpoint, (dialect,), (body,), (answer,), summary=summary, gives_embeddings=gives_embeddings)
+
+
+def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, summary: str) -> Route:
+    """A route without a body. answer: None where the answer is empty or no JSON."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return refusal(dialect, error)
+
+    answers = () if answer is None else (answer,)
+    return Route(path, endpoint, (dialect,), (), answers, method="GET", summary=summary)
 
 
 class ClientGone(SememeError):
@@ -102,17 +122,15 @@ def refusal(dialect: Dialect, error: Exception) -> Response:
     status, body = dialect.error(problem)
     if body is None:
         return Response(status_code=status, headers=problem.headers())
-    if isinstance(body, str):
-        return Response(body, status_code=status, headers=problem.headers(), media_type="text/plain")
-    return Response(orjson.dumps(body), status_code=status, headers=problem.headers(), media_type=_JSON)
+    return Response(orjson.dumps(body), status_code=status, headers=problem.headers(), media_type=JSON)
 
 
 async def _json_bytes(request: Request) -> bytes:
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != _JSON and not (media_type.startswith("application/") and media_type.endswith("+json")):
+    if media_type != JSON and not (media_type.startswith("application/") and media_type.endswith("+json")):
         got = repr(content_type[:80]) if content_type else "none"
-        raise ProblemError(Problem("media_type", f"The body's Content-Type is {got}; expected application/json."))
+        raise ProblemError(Problem("media_type", f"The body's Content-Type is {got}; expected {JSON}."))
     return await request.body()
 
 
@@ -127,7 +145,7 @@ def read_body(raw: bytes, body: type[Body]) -> Body:
 def _body_problem(error: ValidationError) -> Problem:
     errors = error.errors(include_url=False, include_input=False, include_context=False)
     if errors[0]["type"] == "json_invalid":
-        return Problem("body", f"The body is no JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')[:200]}.")
+        return Problem("syntax", f"The body is no JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')[:200]}.")
     shown = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}"[:200] for e in errors[:_N_ERRORS_SHOWN]]
     more = f" (and {len(errors) - len(shown)} more)" if len(errors) > len(shown) else ""
     first = errors[0]["loc"]
@@ -143,7 +161,7 @@ def conditions(request: Request) -> Conditions:
     raw = headers.get("x-deadline-ms") or headers.get("x-request-timeout-ms")
     seconds = None
     if raw is not None:
-        if not (raw.isascii() and raw.isdigit() and 0 < int(raw[:12]) < 86_400_000):
+        if not (raw.isascii() and raw.isdigit() and len(raw) <= 8 and 0 < int(raw) < 86_400_000):
             raise ProblemError(Problem("input", f"X-Deadline-Ms is {raw[:40]!r}; expected milliseconds, above 0."))
         seconds = int(raw) / 1e3
     return Conditions(headers.get("if-fingerprint"), seconds, priority)  # type: ignore[arg-type]
@@ -169,35 +187,3 @@ async def _cancel_when_gone(request: Request, task: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     task.cancel()
-
-
-# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def json_answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer; numpy arrays are written as they are, without lists of Python numbers in between."""
-    return Response(_dumps(value), headers=dict(headers) if headers else None, media_type=_JSON)
-
-
-async def vectors_answer(make: Callable[[], Any], embeddings: Embeddings) -> Response:
-    """A JSON answer with vectors; many are written in a thread. make: gives the body."""
-    headers = embedding_headers(embeddings)
-    if len(embeddings.n_tokens) <= _WRITTEN_HERE:
-        return json_answer(make(), headers)
-    content = await asyncio.to_thread(lambda: _dumps(make()))
-    return Response(content, headers=headers, media_type=_JSON)
-
-
-def embedding_headers(embeddings: Embeddings) -> dict[str, str]:
-    """The vector space, and each input's tokens and dropped tokens, for every dialect."""
-    headers = {"X-Fingerprint": embeddings.fingerprint}
-    if len(embeddings.n_tokens) <= _COUNTED_INPUTS:
-        headers["X-Input-Tokens"] = ",".join(map(str, embeddings.n_tokens.tolist()))
-        headers["X-Dropped-Tokens"] = ",".join(map(str, embeddings.n_dropped.tolist()))
-    if embeddings.usage.n_cached:
-        headers["X-Cached-Inputs"] = str(embeddings.usage.n_cached)
-    return headers
-
-
-def _dumps(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

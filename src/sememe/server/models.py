@@ -16,6 +16,11 @@ from sememe.server.lines import EmbedLine, PairLine
 
 logger = logging.getLogger(__name__)
 
+
+class WrongModel(InputError):
+    """A model of another kind than the route needs."""
+
+
 # Different options of one model whose line and fingerprint are kept: prompts may be anything.
 _KEPT = 512
 
@@ -132,11 +137,11 @@ class Models:
         if not name:
             found = next((model for model in self if isinstance(model, EmbeddingModel)), None)
             if found is None:
-                raise InputError(f"This server embeds nothing; it serves {self._known()}, which score pairs.")
+                raise WrongModel(f"This server embeds nothing; it serves {self._known()}, which score pairs.")
             return found
         model = self.find(name)
         if not isinstance(model, EmbeddingModel):
-            raise InputError(f"{name} scores pairs and gives no embeddings. Use a rerank route.")
+            raise WrongModel(f"{name} scores pairs and gives no embeddings. Use a rerank route.")
         return model
 
     def scorer(self, name: str | None) -> ScoringModel:
@@ -144,11 +149,11 @@ class Models:
         if not name:
             found = next((model for model in self if isinstance(model, ScoringModel)), None)
             if found is None:
-                raise InputError(f"This server has no reranker; it serves {self._known()}. Start it with one.")
+                raise WrongModel(f"This server has no reranker; it serves {self._known()}. Start it with one.")
             return found
         model = self.find(name)
         if not isinstance(model, ScoringModel):
-            raise InputError(f"{name} gives embeddings and scores no pairs. Use an embedding route, or another model.")
+            raise WrongModel(f"{name} gives embeddings and scores no pairs. Use an embedding route, or another model.")
         return model
 
     def _known(self) -> str:

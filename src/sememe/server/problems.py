@@ -15,12 +15,16 @@ from sememe.errors import (
     SememeError,
     UnsupportedCheckpoint,
 )
+from sememe.server.models import WrongModel
 from sememe.server.scheduler import Unavailable
 
 Kind = Literal[
     "input",  # a value that cannot be used
     "empty",  # no input at all
-    "body",  # no JSON, or fields of wrong types
+    "syntax",  # no JSON
+    "body",  # JSON, with fields of wrong types
+    "wrong_model",  # of another kind than the route needs
+    "not_acceptable",
     "media_type",
     "too_large",
     "unauthorized",
@@ -39,7 +43,10 @@ Kind = Literal[
 STATUS: dict[Kind, int] = {
     "input": 422,
     "empty": 422,
+    "syntax": 400,
     "body": 422,
+    "wrong_model": 422,
+    "not_acceptable": 406,
     "media_type": 415,
     "too_large": 413,
     "unauthorized": 401,
@@ -57,6 +64,7 @@ STATUS: dict[Kind, int] = {
 
 # The first that fits; subclasses before their parents.
 _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+    (WrongModel, "wrong_model"),
     (InputError, "input"),
     (NotFound, "not_found"),
     (UnsupportedCheckpoint, "unsupported"),

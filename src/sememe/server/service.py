@@ -6,21 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.checkpoints.tokenizer import SpelledTokens
 from sememe.engine.engine import RawEmbedding
 from sememe.engine.reranker import ScoreActivation, activated
+from sememe.engine.spans import Span
 from sememe.errors import CollectionMismatch, InputError
-from sememe.records import Embeddings, EmbedOptions, Role, Tokens, Usage
-from sememe.server.lines import RawScore
-from sememe.server.models import EmbeddingModel, Models, ScoringModel
-from sememe.server.scheduler import Health, Scheduler, Unavailable
+from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Role, TruncationSide, Usage
+from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
+from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
+from sememe.server.scheduler import Health, Line, Scheduler, Unavailable
 from sememe.server.waiting import Lane
 
-Cut = Literal["end", "start", "error"]
 CANARY = "A canary in the coal mine: its vector is known."
 # The canary's vector may differ from the one at start-up by the order of sums in another batch, in bfloat16.
 _CANARY_COSINE = 0.995
@@ -45,24 +46,27 @@ _AS_THE_CHECKPOINT_SAYS = EmbedOptions()
 
 @dataclass(frozen=True)
 class EmbedCall:
-    """Inputs to embed. model: None is the server's first embedder. cut: which end of a long input is given up."""
+    """Inputs to embed. model: None is the server's first embedder."""
 
     inputs: Sequence[str]
     options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
     model: str | None = None
-    cut: Cut = "end"
     conditions: Conditions = _NO_CONDITIONS
 
 
 @dataclass(frozen=True)
 class ScoreCall:
-    """Pairs to score. activation: None is the model's own. truncate: False refuses a pair that is too long."""
+    """Pairs, or single texts for a classifier, to score.
 
-    pairs: Sequence[tuple[str, str]]
+    activation: None is the model's own. truncate: False refuses what is too long; side: where it loses tokens else.
+    """
+
+    pairs: Sequence[tuple[str, str]] | Sequence[str]
     model: str | None = None
     activation: ScoreActivation | None = None
     instruction: str | None = None
     truncate: bool = True
+    side: TruncationSide = "right"
     conditions: Conditions = _NO_CONDITIONS
 
 
@@ -114,34 +118,81 @@ class Service:
     async def embed(self, call: EmbedCall) -> Embedded:
         """Raises InputError, NotFound, CollectionMismatch, Overloaded, Unavailable, TimeoutError, CheckpointError."""
         model = self.models.embedder(call.model)
-        options = _without_cutting(call)
         self._check_size(len(call.inputs))
-        line = model.line(options)
-        _check_fingerprint(call.conditions, model.fingerprint(options))
-        started = time.perf_counter()
+        line = model.line(call.options)
+        _check_fingerprint(call.conditions, model.fingerprint(call.options))
+        return await self._embedded(model, line, call.inputs, call)
+
+    async def embed_spans(self, call: EmbedCall) -> Embedded:
+        """The inputs as parts of one text, which the model reads in one pass: late chunking. Raises as `embed`.
+
+        They are joined with a blank where neither has one at the seam.
+        """
+        model = self.models.embedder(call.model)
+        self._check_size(len(call.inputs))
+        model.engine.check_options(call.options)
+        _check_fingerprint(call.conditions, model.fingerprint(call.options))
+        line = SpanLine(model.name, model.engine, call.options)
+        return await self._embedded(model, line, [_joined(call.inputs)], call)
+
+    async def embed_tokens(self, call: EmbedCall) -> Embedded:
+        """The hidden states of each token, before pooling, as multi-vectors. Raises as `embed`."""
+        model = self.models.embedder(call.model)
+        self._check_size(len(call.inputs))
+        fingerprint = f"{model.fingerprint(replace(call.options, outputs=model.default_outputs))}-states"
+        _check_fingerprint(call.conditions, fingerprint)
+        line = StateLine(model.name, model.engine, call.options)
 
         def finish(values: list[RawEmbedding]) -> Embeddings:
-            return model.engine.finish(values, options, time.perf_counter() - started)
+            return _stacked_states(values, fingerprint)
+
+        return await self._embedded(model, line, call.inputs, call, finish)
+
+    async def _embedded(
+        self,
+        model: EmbeddingModel,
+        line: Line,
+        inputs: Sequence[Any],
+        call: EmbedCall,
+        finish: Callable[[list[Any]], Embeddings] | None = None,
+    ) -> Embedded:
+        """Through the scheduler. finish: of the inputs' values; None flattens lists and finishes as the engine does."""
+        started = time.perf_counter()
+
+        def finished(values: list[Any]) -> Embeddings:
+            flat = [one for value in values for one in (value if isinstance(value, list) else (value,))]
+            return model.engine.finish(flat, call.options, time.perf_counter() - started)
 
         embeddings = await self.scheduler.run(
-            line, call.inputs, finish, lane=call.conditions.lane, timeout_seconds=call.conditions.timeout_seconds
+            line,
+            inputs,
+            finish or finished,
+            lane=call.conditions.lane,
+            timeout_seconds=call.conditions.timeout_seconds,
         )
         if self._on_usage is not None:
             self._on_usage(embeddings.usage)
         return Embedded(model.name, embeddings)
 
+    async def rank(self, call: ScoreCall) -> Scored:
+        """As `score`, by a model that gives one score a pair."""
+        model = self.models.scorer(call.model)
+        if model.reranker.n_labels != 1:
+            raise WrongModel(f"{model.name} gives {model.reranker.n_labels} labels; only one can be ranked by.")
+        return await self.score(call)
+
     async def score(self, call: ScoreCall) -> Scored:
         """Raises as `embed`."""
         model = self.models.scorer(call.model)
         self._check_size(len(call.pairs))
-        line = model.line(call.instruction)
+        line = _score_line(model, call)
         activation = call.activation or model.reranker.default_activation
 
         def finish(values: list[RawScore]) -> Scored:
             long = next((i for i, value in enumerate(values) if value.n_dropped), None)
             if long is not None and not call.truncate:
                 raise InputError(
-                    f"Pair {long} has {values[long].n_tokens + values[long].n_dropped:,} tokens; this model reads at "
+                    f"Input {long} has {values[long].n_tokens + values[long].n_dropped:,} tokens; this model reads at "
                     f"most {model.reranker.max_length:,}. Shorten it, or allow truncation."
                 )
             logits = np.array([value.logits for value in values], np.float32).reshape(-1, model.reranker.n_labels)
@@ -158,21 +209,33 @@ class Service:
         if n_inputs > self._max_inputs:
             raise InputError(f"The request has {n_inputs:,} inputs; this server takes {self._max_inputs:,} at once.")
 
-    async def tokenize(
-        self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], *, special: bool
-    ) -> list[Tokens]:
-        """The texts' tokens, off the event loop. special: with the special tokens around them."""
+    async def spell(
+        self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], *, special: bool, prompt: str = ""
+    ) -> list[SpelledTokens]:
+        """The texts' tokens and what they stand for, off the event loop. special: with the special tokens around."""
         tokenizer = model.engine.checkpoint.tokenizer
-        longest = max(map(len, texts), default=0) + tokenizer.n_special + 1
-        work = (
-            (lambda: tokenizer.encode(texts, max_tokens=4 * longest))
-            if special
-            else (lambda: tokenizer.encode_plain(texts))
+        self._check_size(len(texts))
+        return await asyncio.to_thread(
+            lambda: [tokenizer.spell(text, prompt=prompt, special=special) for text in texts]
         )
-        return await asyncio.to_thread(work)
 
-    async def decode(self, model: EmbeddingModel | ScoringModel, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Texts of token ids of the model's own vocabulary. Raises InputError for an id that it does not have."""
+    async def cut_texts(
+        self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], max_tokens: int | None
+    ) -> Sequence[str]:
+        """The texts, each up to so many of the model's tokens; None leaves them whole."""
+        if max_tokens is None:
+            return texts
+        found = await self.spell(model, texts, special=False)
+        ends = [spelled.offsets[:max_tokens, 1] for spelled in found]
+        return [text[: int(end[-1])] if len(end) else text for text, end in zip(texts, ends, strict=True)]
+
+    async def decode(
+        self, model: EmbeddingModel | ScoringModel, ids: Sequence[Sequence[int]], *, special: bool = False
+    ) -> list[str]:
+        """Texts of token ids of the model's own vocabulary. special: spell the special tokens too.
+
+        Raises InputError for an id that it does not have.
+        """
         tokenizer = model.engine.checkpoint.tokenizer
         for row in ids:
             for token_id in row:
@@ -181,7 +244,7 @@ class Service:
                         f"Token id {token_id} is not in this model's vocabulary of {tokenizer.vocabulary_size:,}. "
                         "Ids of another tokenizer mean other words here: send texts."
                     )
-        return await asyncio.to_thread(lambda: [tokenizer.decode(row) for row in ids])
+        return await asyncio.to_thread(lambda: [tokenizer.decode(row, special=special) for row in ids])
 
     # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -244,9 +307,33 @@ def options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) ->
     return replace(options, role=_ROLES.get(task))
 
 
-def _without_cutting(call: EmbedCall) -> EmbedOptions:
-    """Only the end of an input can be given up; a cut at the start is refused where there is something to cut."""
-    return call.options if call.cut == "end" else replace(call.options, truncate=False)
+def _score_line(model: ScoringModel, call: ScoreCall) -> Line:
+    if isinstance(call.pairs[0], str):
+        return TextLine(model.name, model.reranker, call.side)
+    if call.side == "right":
+        return model.line(call.instruction)
+    return PairLine(model.name, model.reranker, call.instruction, call.side)
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    """One text, and where each part is in it."""
+    text, spans = "", []
+    for part in parts:
+        if text and part and not text[-1].isspace() and not part[0].isspace():
+            text += " "
+        spans.append((len(text), len(text) + len(part)))
+        text += part
+    return text, tuple(spans)
+
+
+def _stacked_states(values: Sequence[RawEmbedding], fingerprint: str) -> Embeddings:
+    rows = [value.multi_vector for value in values if value.multi_vector is not None]
+    n_tokens, n_dropped = np.array([(v.n_tokens, v.n_dropped) for v in values], np.int32).T
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    usage = Usage(len(rows), int(n_tokens.sum()), int(n_dropped.sum()), int((n_dropped > 0).sum()))
+    return Embeddings(
+        None, None, MultiVectorEmbeddings(np.concatenate(rows), offsets), n_tokens, n_dropped, usage, fingerprint
+    )
 
 
 def _check_fingerprint(conditions: Conditions, fingerprint: str) -> None:

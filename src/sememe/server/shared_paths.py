@@ -1,32 +1,50 @@
-"""Paths that two dialects claim: who is meant is told by the body's fields, or by the model."""
+"""Paths that several dialects claim: who is meant is told by the body's fields."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from fastapi import Request, Response
 
 from sememe.server.exchange import Route
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 
+def by_field(routes: Mapping[str, Route], otherwise: Route) -> Route:
+    """The route whose field the body has; the first of `routes` that does, else `otherwise`, whose errors are said.
 
-def by_field(path: str, routes: Mapping[str, Route], otherwise: Route) -> Route:
-    """The route whose field the body has; the first of `routes` that does, else `otherwise`, whose errors are said."""
+    routes: by a field's name, or by `name=start` of its value. A body in which none stands as text is not parsed for
+    this.
+    """
+    marks = [(name, b'"' + (name.partition("=")[2] or name).encode(), route) for name, route in routes.items()]
 
     async def endpoint(request: Request) -> Response:
-        try:
-            fields = orjson.loads(await request.body())
-        except orjson.JSONDecodeError:
-            fields = {}  # the route says what is wrong with it
-        for name, route in routes.items():
-            if isinstance(fields, dict) and name in fields:
-                return await route.endpoint(request)
+        raw = await request.body()
+        if any(mark in raw for _, mark, _ in marks):
+            fields = _fields(raw)
+            for name, _, route in marks:
+                field, _, start = name.partition("=")
+                if fields.get(field) is not None and str(fields[field]).startswith(start):
+                    return await route.endpoint(request)
         return await otherwise.endpoint(request)
 
-    summary = " or ".join(dict.fromkeys(route.summary for route in (*routes.values(), otherwise)))
-    bodies = [route.body for route in (*routes.values(), otherwise) if route.body is not None]
-    answers = [route.answer for route in (*routes.values(), otherwise) if route.answer is not None]
-    more = {"bodies": list(dict.fromkeys(bodies)), "answers": answers}
-    return Route(path, endpoint, otherwise.dialect, None, None, summary=summary, more=more)
+    claimed = list(dict.fromkeys((otherwise, *routes.values())))
+    return Route(
+        otherwise.path,
+        endpoint,
+        tuple(dict.fromkeys(dialect for route in claimed for dialect in route.dialects)),
+        tuple(dict.fromkeys(body for route in claimed for body in route.bodies)),
+        tuple(answer for route in claimed for answer in route.answers),
+        summary=" or ".join(dict.fromkeys(route.summary for route in claimed)),
+        gives_embeddings=any(route.gives_embeddings for route in claimed),
+    )
+
+
+def _fields(raw: bytes) -> Mapping[str, Any]:
+    """The body's fields; none where it is no JSON object, which the route says."""
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}

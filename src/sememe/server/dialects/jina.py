@@ -1,55 +1,201 @@
-"""Jina: `/v1/rerank`, which Cohere v1, vLLM, Infinity and llama.cpp spell alike. (`/v1/embeddings` is in `openai.py`.)
+"""Jina: its `/v1/embeddings`, told apart by its fields, and `/v1/rerank`, which others spell alike.
 
-The answer is the union of theirs. A document comes back as an object unless `return_documents` is false; Infinity
-alone has a plain string there.
+Source: Jina's API reference of 2025-09. The rerank answer is the union of Jina's, Cohere v1's, vLLM's and llama.cpp's: a
+document comes back as an object unless `return_documents` is false. With late chunking the inputs are parts of one
+text, joined with a blank where neither has one. Where `embedding_type` is a list, `embedding` is an object by type.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
+from sememe.records import EmbedOptions, OutputDtype
 from sememe.server import asked
-from sememe.server.exchange import Asked, Route, json_answer, route
+from sememe.server.answers import embeddings_answer, further_kinds, json_answer, refuse_forms
+from sememe.server.exchange import Given, Route, route
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import ScoreCall, Service
+from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.wire_numbers import in_base64
+
+# Fields that say a body of /v1/embeddings is Jina's.
+FIELDS = ("embedding_type", "encoding_type", "task", "late_chunking", "normalized", "return_multivector")
+
+
+class JinaError(BaseModel):
+    """What went wrong, as vLLM's and OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class JinaErrorBody(BaseModel):
+    """Jina's error; vLLM's and llama.cpp's clients read `error` beside it, Cohere's `message`."""
+
+    detail: str
+    message: str
+    error: JinaError
 
 
 class JinaDialect:
-    """Errors as Jina writes them; vLLM's and Infinity's clients read `error` beside it."""
+    """Errors as Jina writes them."""
 
     name = "jina"
+    error_body = JinaErrorBody
 
     def error(self, problem: Problem) -> tuple[int, Any]:
         """`detail`, where Jina's clients look."""
         error = {"message": problem.message, "type": problem.kind, "param": problem.param, "code": problem.status}
-        return problem.status, {"detail": problem.message, "error": error}
+        return problem.status, {"detail": problem.message, "message": problem.message, "error": error}
 
 
 DIALECT = JinaDialect()
+EmbeddingType = Literal["float", "base64", "binary", "ubinary", "int8", "uint8"]
+_DTYPES: dict[EmbeddingType, OutputDtype] = {name: name for name in ("binary", "ubinary", "int8", "uint8")}
 
 
-class Document(BaseModel):
-    """A document as an object."""
+class TextPart(BaseModel):
+    """A text as an object; images and PDFs are not embedded by this version."""
 
     text: asked.Text
 
 
-class RerankBody(BaseModel):
-    """What `/v1/rerank` takes. top_n: 0 is all, as vLLM has it."""
+class EmbeddingsBody(asked.Asked):
+    """What Jina's `/v1/embeddings` takes. encoding_type: what LlamaIndex's Jina client calls embedding_type."""
 
-    model_config = ConfigDict(extra="ignore")
+    model: asked.Text | None = None
+    input: asked.Text | list[asked.Text | TextPart]
+    embedding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
+    encoding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    task: asked.Text | None = Field(None, description="One of the model's own, or retrieval.query, retrieval.passage.")
+    normalized: asked.Flag | None = Field(None, description="Length 1; null does what the model does by itself.")
+    late_chunking: asked.Flag | None = None
+    return_multivector: asked.Flag | None = None
+
+    def texts(self) -> list[str]:
+        """The inputs. Raises ProblemError."""
+        given = [self.input] if isinstance(self.input, str) else self.input
+        if not given:
+            raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
+        return [one if isinstance(one, str) else one.text for one in given]
+
+    def types(self) -> list[EmbeddingType]:
+        """The number types, each once."""
+        said = self.embedding_type or self.encoding_type or self.encoding_format or "float"
+        return [said] if isinstance(said, str) else list(dict.fromkeys(said))
+
+
+class Datum(BaseModel):
+    """One input's embedding, by type where several were asked for; `embeddings` where vectors of tokens were."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str | dict[str, list[float] | str] | None = None
+    embeddings: list[list[float]] | list[str] | None = None
+    sparse_embedding: asked.SparseEmbedding | None = None
+    multi_vector_embedding: list[list[float]] | list[str] | None = None
+
+
+class EmbeddingsUsage(BaseModel):
+    """Tokens of all inputs, and what truncation cut off."""
+
+    total_tokens: int
+    prompt_tokens: int
+    dropped_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """What Jina's `/v1/embeddings` answers."""
+
+    model: str
+    object: Literal["list"]
+    usage: EmbeddingsUsage
+    data: list[Datum]
+
+
+def embeddings_route(path: str, service: Service) -> Route:
+    """This dialect's embeddings under that path, which it shares."""
+
+    async def embeddings(body: EmbeddingsBody, given: Given) -> Response:
+        texts, types, options = body.texts(), body.types(), _options(service, body)
+        embed = service.embed_spans if body.late_chunking else service.embed
+        calls = [
+            EmbedCall(texts, replace(options, dtype=_DTYPES.get(kind, options.dtype)), body.model, given.conditions)
+            for kind in types
+        ]
+        found = await asyncio.gather(*map(embed, calls))  # equal inputs in flight are computed once
+        if len(types) > 1:
+            refuse_forms(given.form, "Several embedding types are several arrays.")
+        return await embeddings_answer(given.form, found[0], lambda: _answer(body, types, found))
+
+    return route(
+        path,
+        DIALECT,
+        EmbeddingsBody,
+        embeddings,
+        answer=EmbeddingsAnswer,
+        summary="Embeddings, in Jina's form",
+        gives_embeddings=True,
+    )
+
+
+def _options(service: Service, body: EmbeddingsBody) -> EmbedOptions:
+    changes: dict[str, Any] = {}
+    if body.normalized:
+        changes["normalize"] = True
+    if body.return_multivector:
+        changes["outputs"] = ("multi_vector",)
+    if body.task is not None and body.input_type is None:
+        body = body.model_copy(update={"input_type": body.task})
+    return body.options(service.models.embedder(body.model), **changes)
+
+
+def _answer(body: EmbeddingsBody, types: list[EmbeddingType], found: list[Embedded]) -> dict[str, Any]:
+    first, usage = found[0].embeddings, found[0].embeddings.usage
+    base64 = types == ["base64"]
+    data: list[dict[str, Any]] = []
+    for i in range(len(first.n_tokens)):
+        datum = {"object": "embedding", "index": i} | further_kinds(first, i, base64=base64)
+        by_type = {kind: _row(one, i, kind) for kind, one in zip(types, found, strict=True)}
+        if first.dense is not None:
+            datum["embedding"] = by_type[types[0]] if len(types) == 1 else by_type
+        if body.return_multivector:
+            datum["embeddings"] = datum.pop("multi_vector_embedding")
+        data.append(datum)
+    counts = {"total_tokens": usage.n_tokens, "prompt_tokens": usage.n_tokens, "dropped_tokens": usage.n_dropped_tokens}
+    return {"model": found[0].model, "object": "list", "usage": counts, "data": data}
+
+
+def _row(embedded: Embedded, i: int, kind: EmbeddingType) -> str | NDArray[np.generic] | None:
+    dense = embedded.embeddings.dense
+    if dense is None:
+        return None
+    return in_base64(dense[i]) if kind == "base64" else dense[i]
+
+
+# ── rerank ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RerankBody(asked.Body):
+    """What `/v1/rerank` takes. top_n: 0 is all, as vLLM has it."""
 
     model: asked.Text | None = None
     query: asked.Text
-    documents: list[asked.Text | Document]
-    top_n: Annotated[int, Field(ge=0, strict=True)] | None = None
-    return_documents: bool = True
-    raw_scores: bool = False
+    documents: list[asked.Text | TextPart]
+    top_n: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None = None
+    return_documents: asked.Flag | None = None
+    raw_scores: asked.Flag | None = None
     instruction: asked.Text | None = None
     truncate: asked.Truncate | None = None
 
@@ -59,7 +205,7 @@ class Result(BaseModel):
 
     index: int
     relevance_score: float
-    document: Document | None = None
+    document: TextPart | None = None
 
 
 class RerankUsage(BaseModel):
@@ -83,7 +229,7 @@ class RerankAnswer(BaseModel):
 def rerank_route(path: str, service: Service) -> Route:
     """This dialect's rerank under that path."""
 
-    async def rerank(body: RerankBody, given: Asked) -> Response:
+    async def rerank(body: RerankBody, given: Given) -> Response:
         texts = [one if isinstance(one, str) else one.text for one in body.documents]
         if not texts:
             raise ProblemError(Problem("empty", "documents is empty; expected at least one.", "documents"))
@@ -92,12 +238,14 @@ def rerank_route(path: str, service: Service) -> Route:
             body.model,
             "identity" if body.raw_scores else "sigmoid",
             body.instruction,
-            body.truncate not in (False, "error", "none"),
+            asked.allows_cutting(body.truncate),
+            asked.cut_side(body.truncate),
             given.conditions,
         )
-        scored = await service.score(call)
+        scored = await service.rank(call)
+        with_texts = body.return_documents is not False
         results = [
-            {"index": i, "relevance_score": score} | ({"document": {"text": texts[i]}} if body.return_documents else {})
+            {"index": i, "relevance_score": score} | ({"document": {"text": texts[i]}} if with_texts else {})
             for i, score in scored.ranked(body.top_n or None)
         ]
         return json_answer(
@@ -112,8 +260,3 @@ def rerank_route(path: str, service: Service) -> Route:
         )
 
     return route(path, DIALECT, RerankBody, rerank, answer=RerankAnswer, summary="Rerank documents")
-
-
-def routes(service: Service) -> list[Route]:
-    """The paths of this dialect that nobody else claims in another form."""
-    return [rerank_route(path, service) for path in ("/v1/rerank", "/v1/reranking", "/reranking")]

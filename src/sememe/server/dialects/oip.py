@@ -5,36 +5,56 @@ told otherwise: the head of the body is JSON, as long as `Inference-Header-Conte
 four bytes of length (little-endian) and the bytes.
 
 Inputs: `text` (or any one BYTES tensor) for embedders; `query` and `text` for rerankers, one query for all or one each.
-Outputs: `embedding` (N, D) FP32; `score` (N,) FP32.
+Outputs: `embedding` (N, D) in the type of `output_dtype`; `score` (N,) or, with several labels, (N, labels). Where
+`parameters` ask for these kinds: `sparse_indptr` (N+1,), `sparse_indices`, `sparse_values`, one CSR matrix;
+`multi_vector` (vectors, D) with `multi_vector_offsets` (N+1,).
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import orjson
 from fastapi import Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from sememe import __version__
+from sememe.records import Embeddings
 from sememe.server import asked, exchange
-from sememe.server.exchange import Route, json_answer, refusal
+from sememe.server.answers import embedding_headers, embeddings_answer, form_of, json_answer
+from sememe.server.exchange import Route, get_route, refusal
 from sememe.server.models import EmbeddingModel
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import EmbedCall, ScoreCall, Service
+from sememe.server.service import Conditions, EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.wire_numbers import little_endian
 
 _HEAD_LENGTH = "inference-header-content-length"
 _MOST_INPUTS = 1_000_000
+_DATATYPES = {
+    "float32": "FP32",
+    "float16": "FP16",
+    "int8": "INT8",
+    "uint8": "UINT8",
+    "int32": "INT32",
+    "int64": "INT64",
+}
+
+
+class OipErrorBody(BaseModel):
+    """The protocol's error."""
+
+    error: str
 
 
 class OipDialect:
     """Errors as the protocol has them; a wrong request is 400."""
 
     name = "oip"
+    error_body = OipErrorBody
 
     def error(self, problem: Problem) -> tuple[int, Any]:
         """One line under `error`."""
@@ -44,45 +64,64 @@ class OipDialect:
 DIALECT = OipDialect()
 
 
-class Tensor(BaseModel):
-    """One input: its data here, or in the binary part."""
+class TensorParameters(asked.Body):
+    """binary_data_size: bytes of the binary part that are this tensor's."""
 
-    model_config = ConfigDict(extra="ignore")
+    binary_data_size: Annotated[int, Field(ge=0, strict=True)] | None = None
+
+
+class Tensor(asked.Body):
+    """One input: its data here, or in the binary part."""
 
     name: asked.Text
     shape: list[Annotated[int, Field(ge=0, le=_MOST_INPUTS, strict=True)]] = Field(min_length=1, max_length=2)
     datatype: asked.Text
-    parameters: dict[str, Any] | None = None
+    parameters: TensorParameters | None = None
     data: list[asked.Text] | list[list[asked.Text]] | None = None
 
 
-class Wanted(BaseModel):
+class WantedParameters(asked.Body):
+    """binary_data: whether the output comes in the binary part."""
+
+    binary_data: asked.Flag | None = None
+
+
+class Wanted(asked.Body):
     """One output that is asked for."""
 
-    model_config = ConfigDict(extra="ignore")
-
     name: asked.Text
-    parameters: dict[str, Any] | None = None
+    parameters: WantedParameters | None = None
 
 
-class InferBody(BaseModel):
-    """What `infer` takes. parameters: our fields on embedding routes (`dimensions`, `prompt_name`, …)."""
+class InferParameters(asked.Asked):
+    """Our fields on embedding routes, and whether outputs come in the binary part unless they say otherwise."""
 
-    model_config = ConfigDict(extra="ignore")
+    binary_data_output: asked.Flag | None = None
+
+
+class InferBody(asked.Body):
+    """What `infer` takes."""
 
     id: asked.Text | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=2)
     outputs: list[Wanted] | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: InferParameters | None = None
+
+
+class OutputParameters(BaseModel):
+    """Bytes of the binary part that are this tensor's."""
+
+    binary_data_size: int
 
 
 class OutputTensor(BaseModel):
-    """One output, row by row."""
+    """One output, row by row; without data where it comes in the binary part."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[float]
+    data: list[float] | None = None
+    parameters: OutputParameters | None = None
 
 
 class InferAnswer(BaseModel):
@@ -94,20 +133,52 @@ class InferAnswer(BaseModel):
     outputs: list[OutputTensor]
 
 
+class ServerAnswer(BaseModel):
+    """What `/v2` answers."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorFacts(BaseModel):
+    """One input or output of a model; -1 is any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelAnswer(BaseModel):
+    """What a model is."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorFacts]
+    outputs: list[TensorFacts]
+
+
 def routes(service: Service) -> list[Route]:
     """The paths of this dialect."""
     oip = _Oip(service)
-    get = [
-        ("/v2", oip.server, "The server"),
-        ("/v2/health/live", oip.live, "Whether it lives"),
-        ("/v2/health/ready", oip.ready, "Whether it answers, by a canary through the queue"),
-        ("/v2/models/{name:path}/ready", oip.model_ready, "Whether a model answers"),
-        ("/v2/models/{name:path}", oip.model, "A model's inputs and outputs"),
-    ]
     infer = Route(
-        "/v2/models/{name:path}/infer", oip.infer, DIALECT, InferBody, InferAnswer, summary="Embed or score texts"
+        "/v2/models/{name:path}/infer",
+        oip.infer,
+        (DIALECT,),
+        (InferBody,),
+        (InferAnswer,),
+        summary="Embed or score texts",
+        gives_embeddings=True,
     )
-    return [infer, *(Route(path, work, DIALECT, method="GET", summary=summary) for path, work, summary in get)]
+    return [
+        infer,
+        get_route("/v2", DIALECT, oip.server, answer=ServerAnswer, summary="The server"),
+        get_route("/v2/health/live", DIALECT, oip.live, answer=None, summary="Whether it lives"),
+        get_route("/v2/health/ready", DIALECT, oip.ready, answer=None, summary="Whether a canary gets its answer"),
+        get_route("/v2/models/{name:path}/ready", DIALECT, oip.model_ready, answer=None, summary="Whether it answers"),
+        get_route("/v2/models/{name:path}", DIALECT, oip.model, answer=ModelAnswer, summary="Inputs and outputs"),
+    ]
 
 
 class _Oip:
@@ -130,17 +201,11 @@ class _Oip:
         return Response()
 
     async def model_ready(self, request: Request) -> Response:
-        try:
-            self._service.models.find(request.path_params["name"])
-        except Exception as error:
-            return refusal(DIALECT, error)
+        self._service.models.find(request.path_params["name"])
         return await self.ready(request)
 
     async def model(self, request: Request) -> Response:
-        try:
-            model = self._service.models.find(request.path_params["name"])
-        except Exception as error:
-            return refusal(DIALECT, error)
+        model = self._service.models.find(request.path_params["name"])
         texts = {"name": "text", "datatype": "BYTES", "shape": [-1]}
         if isinstance(model, EmbeddingModel):
             inputs = [texts]
@@ -157,22 +222,36 @@ class _Oip:
             head, binary = _split(await request.body(), request.headers.get(_HEAD_LENGTH))
             body = exchange.read_body(head, InferBody)
             texts = _texts(body.inputs, binary)
-            work = self._computed(request.path_params["name"], body, texts, exchange.conditions(request))
-            name, values = await exchange.unless_gone(request, work)
-            return _answer(body, request.path_params["name"], name, values)
+            work = self._answered(request, body, texts, exchange.conditions(request))
+            return await exchange.unless_gone(request, work)
         except Exception as error:
             return refusal(DIALECT, error)
 
-    async def _computed(
-        self, name: str, body: InferBody, texts: dict[str, list[str]], conditions: Any
-    ) -> tuple[str, NDArray[np.float32]]:
-        model = self._service.models.find(name)
-        if isinstance(model, EmbeddingModel):
-            (only,) = list(texts.values())[:1]
-            asked_for = exchange.read_body(orjson.dumps(body.parameters or {}), asked.Asked)
-            resolved = asked_for.resolve(model, outputs=("dense",), dtype="float32")
-            call = EmbedCall(only, resolved.options, name, resolved.cut, conditions)
-            return "embedding", np.asarray((await self._service.embed(call)).embeddings.dense, np.float32)
+    async def _answered(
+        self, request: Request, body: InferBody, texts: dict[str, list[str]], conditions: Conditions
+    ) -> Response:
+        name = request.path_params["name"]
+        if not isinstance(self._service.models.find(name), EmbeddingModel):
+            return _answer(body, name, {"score": await self._scored(name, texts, conditions)})
+        embedded = await self._embedded(name, body, texts, conditions)
+        # A client of the binary extension may say that it takes octet-streams: what it asks for is the protocol's own.
+        form = "json" if _HEAD_LENGTH in request.headers else form_of(request.headers.get("accept", ""))
+        if form != "json":
+            return await embeddings_answer(form, embedded, dict)
+        answer = _answer(body, name, _outputs(embedded.embeddings))
+        answer.headers.update(embedding_headers(embedded))
+        return answer
+
+    async def _embedded(
+        self, name: str, body: InferBody, texts: dict[str, list[str]], conditions: Conditions
+    ) -> Embedded:
+        if len(texts) > 1:
+            raise ProblemError(Problem("input", f"{name} embeds texts; expected one input, got {', '.join(texts)}."))
+        (only,) = texts.values()
+        options = (body.parameters or InferParameters()).options(self._service.models.embedder(name))
+        return await self._service.embed(EmbedCall(only, options, name, conditions))
+
+    async def _scored(self, name: str, texts: dict[str, list[str]], conditions: Conditions) -> NDArray[np.float32]:
         if "query" not in texts or len(texts) != 2:
             raise ProblemError(Problem("input", f"{name} scores pairs; expected the inputs query and text."))
         queries = texts.pop("query")
@@ -182,10 +261,20 @@ class _Oip:
             raise ProblemError(
                 Problem("input", f"{len(queries)} queries for {len(documents)} texts; expected as many.")
             )
-        scored = await self._service.score(
-            ScoreCall(list(zip(queries, documents, strict=True)), name, conditions=conditions)
-        )
-        return "score", scored.scores[:, 0]
+        pairs = list(zip(queries, documents, strict=True))
+        scores = (await self._service.score(ScoreCall(pairs, name, conditions=conditions))).scores
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
+def _outputs(embeddings: Embeddings) -> dict[str, NDArray[np.generic]]:
+    found: dict[str, NDArray[np.generic]] = {}
+    if embeddings.dense is not None:
+        found["embedding"] = embeddings.dense
+    if (sparse := embeddings.sparse) is not None:
+        found |= {"sparse_indptr": sparse.indptr, "sparse_indices": sparse.indices, "sparse_values": sparse.values}
+    if (multi := embeddings.multi_vector) is not None:
+        found |= {"multi_vector": multi.vectors, "multi_vector_offsets": multi.offsets}
+    return found
 
 
 def _split(raw: bytes, head_length: str | None) -> tuple[bytes, bytes]:
@@ -207,15 +296,15 @@ def _texts(tensors: Sequence[Tensor], binary: bytes) -> dict[str, list[str]]:
             raise ProblemError(
                 Problem("input", f"{tensor.name} is {tensor.datatype}; expected texts as BYTES.", tensor.name)
             )
-        n_bytes = (tensor.parameters or {}).get("binary_data_size")
+        n_bytes = None if tensor.parameters is None else tensor.parameters.binary_data_size
         if n_bytes is not None:
-            if not isinstance(n_bytes, int) or not 0 <= n_bytes <= len(binary) - at:
+            if n_bytes > len(binary) - at:
                 raise ProblemError(Problem("body", f"{tensor.name}: binary_data_size is not what the body has."))
             found[tensor.name] = _unpacked(binary[at : at + n_bytes], tensor.name)
             at += n_bytes
         else:
             found[tensor.name] = _flat(tensor.data or [])
-        n_expected = int(np.prod(tensor.shape))
+        n_expected = math.prod(tensor.shape)
         if len(found[tensor.name]) != n_expected:
             got = len(found[tensor.name])
             raise ProblemError(Problem("input", f"{tensor.name} has {got} texts; its shape says {n_expected}."))
@@ -245,22 +334,29 @@ def _unpacked(raw: bytes, name: str) -> list[str]:
     return texts
 
 
-def _answer(body: InferBody, model_name: str, name: str, values: NDArray[np.float32]) -> Response:
-    wanted = {one.name: one.parameters or {} for one in body.outputs or ()}
-    if wanted and name not in wanted:
-        raise ProblemError(Problem("input", f"Outputs {', '.join(wanted)} are asked for; this model gives {name}."))
-    is_binary = (
-        wanted.get(name, {}).get("binary_data", (body.parameters or {}).get("binary_data_output", False)) is True
-    )
-    output: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": "FP32"}
-    answer: dict[str, Any] = {"model_name": model_name, "model_version": "1", "outputs": [output]}
+def _answer(body: InferBody, model_name: str, found: Mapping[str, NDArray[np.generic]]) -> Response:
+    """The outputs that are asked for, or all; as JSON, or behind it in the binary part."""
+    wanted = {one.name: one.parameters or WantedParameters() for one in body.outputs or ()}
+    if unknown := [name for name in wanted if name not in found]:
+        raise ProblemError(Problem("input", f"Output {unknown[0]!r} is asked for; there are {', '.join(found)}."))
+    all_binary = body.parameters is not None and body.parameters.binary_data_output is True
+    outputs: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for name in wanted or found:
+        values = found[name]
+        output: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": _DATATYPES[values.dtype.name]}
+        said = wanted[name].binary_data if name in wanted else None
+        if all_binary if said is None else said:
+            raw.append(little_endian(values))
+            output["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            output["data"] = np.ascontiguousarray(values.reshape(-1))
+        outputs.append(output)
+    answer: dict[str, Any] = {"model_name": model_name, "model_version": "1", "outputs": outputs}
     if body.id is not None:
         answer["id"] = body.id
-    if not is_binary:
-        output["data"] = np.ascontiguousarray(values.reshape(-1))
-        return json_answer(answer)
-    raw = values.astype("<f4").tobytes()
-    output["parameters"] = {"binary_data_size": len(raw)}
-    head = orjson.dumps(answer)
-    headers = {"Inference-Header-Content-Length": str(len(head))}
-    return Response(head + raw, headers=headers, media_type="application/octet-stream")
+    plain = json_answer(answer)
+    if not raw:
+        return plain
+    headers = {"Inference-Header-Content-Length": str(len(plain.body))}
+    return Response(bytes(plain.body) + b"".join(raw), headers=headers, media_type="application/octet-stream")

@@ -1,6 +1,7 @@
 """Ollama: `/api/embed`, the older `/api/embeddings`, and the lists that its clients ask for first.
 
 Source: Ollama's API reference. `:latest` after a name means nothing here; `options` and `keep_alive` are let pass.
+Sparse and multi-vector embeddings, where `outputs` asks for them, stand in lists of their own beside `embeddings`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,31 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from sememe import __version__
+from sememe.records import Embeddings
 from sememe.server import asked
-from sememe.server.exchange import Asked, Route, json_answer, route, vectors_answer
-from sememe.server.problems import Kind, Problem, ProblemError
+from sememe.server.answers import embeddings_answer, further_kinds, json_answer, sparse_row
+from sememe.server.exchange import Given, Route, get_route, route
+from sememe.server.models import WrongModel
+from sememe.server.problems import Kind, Problem
 from sememe.server.service import EmbedCall, Embedded, Service
 
-_STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "overloaded": 503}
+_STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "wrong_model": 400, "overloaded": 503}
+
+
+class OllamaErrorBody(BaseModel):
+    """Ollama's error."""
+
+    error: str
 
 
 class OllamaDialect:
     """Errors as Ollama writes them; busy is 503 there."""
 
     name = "ollama"
+    error_body = OllamaErrorBody
 
     def error(self, problem: Problem) -> tuple[int, Any]:
         """One line under `error`."""
@@ -41,13 +52,11 @@ class EmbedBody(asked.Asked):
     input: asked.Text | list[asked.Text]
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(asked.Asked):
     """What the older `/api/embeddings` takes."""
 
-    model_config = ConfigDict(extra="ignore")
-
     model: asked.Text
-    prompt: asked.Text
+    prompt: asked.Text  # here the text; ours is called so on every other route
 
 
 class EmbedAnswer(BaseModel):
@@ -55,50 +64,80 @@ class EmbedAnswer(BaseModel):
 
     model: str
     embeddings: list[list[float]]
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int
+    sparse_embeddings: list[asked.SparseEmbedding] | None = None
+    multi_vector_embeddings: list[list[list[float]]] | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
 
 
-class EmbeddingsAnswer(BaseModel):
+class EmbeddingsAnswer(asked.FurtherKinds):
     """What `/api/embeddings` answers."""
 
     embedding: list[float]
 
 
+class Tag(BaseModel):
+    """One model that is served."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: dict[str, str]
+
+
+class Tags(BaseModel):
+    """What `/api/tags` answers."""
+
+    models: list[Tag]
+
+
+class Version(BaseModel):
+    """What `/api/version` answers."""
+
+    version: str
+
+
 def routes(service: Service) -> list[Route]:
     """The paths of this dialect."""
 
-    async def embedded(body: EmbedBody, texts: list[str], given: Asked) -> Embedded:
-        name = _plain(body.model)
-        resolved = body.resolve(service.models.embedder(name), outputs=("dense",))
-        return await service.embed(EmbedCall(texts, resolved.options, name, resolved.cut, given.conditions))
+    async def embedded(body: asked.Asked, model: str, texts: list[str], given: Given) -> Embedded:
+        name = _plain(model)
+        options = body.options(service.models.embedder(name))
+        if body.outputs is None and options.outputs != ("dense",):
+            raise WrongModel(f"{name} gives no dense vectors. Ask for outputs, or another route.")
+        return await service.embed(EmbedCall(texts, options, name, given.conditions))
 
-    async def embed(body: EmbedBody, given: Asked) -> Response:
+    async def embed(body: EmbedBody, given: Given) -> Response:
         started = time.perf_counter_ns()
         texts = [body.input] if isinstance(body.input, str) else body.input
         if not texts:  # as there: nothing asked for, nothing given
+            service.models.embedder(_plain(body.model))
             return json_answer({"model": body.model, "embeddings": []})
-        embeddings = (await embedded(body, texts, given)).embeddings
+        found = await embedded(body, body.model, texts, given)
 
         def make() -> dict[str, Any]:
             return {
                 "model": body.model,
-                "embeddings": embeddings.dense,
+                **_vectors(found.embeddings),
                 "total_duration": time.perf_counter_ns() - started,
                 "load_duration": 0,
-                "prompt_eval_count": embeddings.usage.n_tokens,
+                "prompt_eval_count": found.embeddings.usage.n_tokens,
             }
 
-        return await vectors_answer(make, embeddings)
+        return await embeddings_answer(given.form, found, make)
 
-    async def old(body: EmbeddingsBody, given: Asked) -> Response:
-        as_new = EmbedBody(model=body.model, input=body.prompt)
-        embeddings = (await embedded(as_new, [body.prompt], given)).embeddings
-        dense = embeddings.dense
-        if dense is None:
-            raise ProblemError(Problem("unsupported", "This model gives no dense vectors."))
-        return await vectors_answer(lambda: {"embedding": dense[0]}, embeddings)
+    async def old(body: EmbeddingsBody, given: Given) -> Response:
+        found = await embedded(body.model_copy(update={"prompt": None}), body.model, [body.prompt], given)
+        dense = found.embeddings.dense
+
+        def make() -> dict[str, Any]:
+            vector: Any = [] if dense is None else dense[0]
+            return {"embedding": vector} | further_kinds(found.embeddings, 0)
+
+        return await embeddings_answer(given.form, found, make)
 
     async def tags(request: Request) -> Response:
         since = datetime.fromtimestamp(service.started, UTC).isoformat()
@@ -118,12 +157,31 @@ def routes(service: Service) -> list[Route]:
     async def version(request: Request) -> Response:
         return json_answer({"version": __version__})
 
+    summary = "Embeddings, in Ollama's form"
     return [
-        route("/api/embed", DIALECT, EmbedBody, embed, answer=EmbedAnswer, summary="Embeddings, in Ollama's form"),
-        route("/api/embeddings", DIALECT, EmbeddingsBody, old, answer=EmbeddingsAnswer, summary="One embedding"),
-        Route("/api/tags", tags, DIALECT, method="GET", answer=dict[str, Any], summary="The models served here"),
-        Route("/api/version", version, DIALECT, method="GET", answer=dict[str, str], summary="The version"),
+        route("/api/embed", DIALECT, EmbedBody, embed, answer=EmbedAnswer, summary=summary, gives_embeddings=True),
+        route(
+            "/api/embeddings",
+            DIALECT,
+            EmbeddingsBody,
+            old,
+            answer=EmbeddingsAnswer,
+            summary="One embedding",
+            gives_embeddings=True,
+        ),
+        get_route("/api/tags", DIALECT, tags, answer=Tags, summary="The models served here"),
+        get_route("/api/version", DIALECT, version, answer=Version, summary="The version"),
     ]
+
+
+def _vectors(embeddings: Embeddings) -> dict[str, Any]:
+    vectors: dict[str, Any] = {"embeddings": [] if embeddings.dense is None else embeddings.dense}
+    n_inputs = len(embeddings.n_tokens)
+    if embeddings.sparse is not None:
+        vectors["sparse_embeddings"] = [sparse_row(embeddings, i) for i in range(n_inputs)]
+    if embeddings.multi_vector is not None:
+        vectors["multi_vector_embeddings"] = [embeddings.multi_vector[i] for i in range(n_inputs)]
+    return vectors
 
 
 def _plain(name: str) -> str:

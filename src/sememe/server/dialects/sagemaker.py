@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from sememe.server.exchange import Asked, Dialect, Route, json_answer, read_body, route
+from sememe.server import asked
+from sememe.server.answers import json_answer
+from sememe.server.exchange import Given, Route, read_body, route
 
 _MOST_INSTANCES = 1024
 
 
-class VertexBody(BaseModel):
+class VertexBody(asked.Body):
     """What `/vertex` takes: each instance is a body of the root route."""
-
-    model_config = ConfigDict(extra="ignore")
 
     instances: list[dict[str, Any]] = Field(min_length=1, max_length=_MOST_INSTANCES)
 
@@ -32,17 +33,17 @@ class VertexAnswer(BaseModel):
     predictions: list[Any]
 
 
-def routes(
-    root: Route, body: type[BaseModel], handler: Callable[[Any, Asked], Awaitable[Response]], dialect: Dialect
-) -> list[Route]:
-    """The paths, around the root route: its endpoint, its body and its handler."""
+def routes(root: Route, body: type[BaseModel], handler: Callable[[Any, Given], Awaitable[Response]]) -> list[Route]:
+    """The paths, around the root route, its body and its handler."""
 
-    async def vertex(wrapped: VertexBody, given: Asked) -> Response:
+    async def vertex(wrapped: VertexBody, given: Given) -> Response:
         bodies = [read_body(orjson.dumps(instance), body) for instance in wrapped.instances]
-        answers = await asyncio.gather(*(handler(one, given) for one in bodies))
+        plain = replace(given, form="json")  # it is a list of JSON answers, whatever Accept says
+        answers = await asyncio.gather(*(handler(one, plain) for one in bodies))
         return json_answer({"predictions": [orjson.Fragment(answer.body) for answer in answers]})
 
+    summary = "The root route, for Vertex AI"
     return [
-        Route("/invocations", root.endpoint, dialect, root.body, root.answer, summary="The root route, for SageMaker"),
-        route("/vertex", dialect, VertexBody, vertex, answer=VertexAnswer, summary="The root route, for Vertex AI"),
+        replace(root, path="/invocations", summary="The root route, for SageMaker"),
+        route("/vertex", root.dialect, VertexBody, vertex, answer=VertexAnswer, summary=summary),
     ]

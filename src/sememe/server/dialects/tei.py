@@ -1,44 +1,70 @@
 """Text Embeddings Inference 1.9: `/embed`, `/embed_sparse`, `/rerank`, `/similarity`, `/tokenize`, `/info`, … and `/`.
 
-Source: TEI 1.9.3 `router/src/http/{types,server}.rs`. Answers are bare lists. On purpose as there: vectors are given
-length 1 unless the request says `normalize: false`, whatever the checkpoint's own modules do.
+Source: TEI 1.9.3 `router/src/http/server.rs`. Answers are bare lists. On purpose as there: vectors are given length 1
+unless the request says `normalize: false`, whatever the checkpoint's own modules do. Where a request asks for `outputs`,
+which TEI does not know, the answer is a list of objects.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from sememe import __version__
-from sememe.engine.reranker import ScoreActivation
+from sememe.errors import InputError
 from sememe.records import EmbedOptions
 from sememe.server import asked
-from sememe.server.asked import Resolved
-from sememe.server.exchange import Asked, Route, json_answer, route, vectors_answer
-from sememe.server.models import EmbeddingModel
+from sememe.server.answers import all_kinds, embeddings_answer, json_answer
+from sememe.server.dialects.tei_bodies import (
+    DecodeBody,
+    EmbedBody,
+    Info,
+    PredictBody,
+    Prediction,
+    Rank,
+    RerankBody,
+    SimilarityBody,
+    SimilarityParameters,
+    SimpleToken,
+    SparseValue,
+    TokenizeBody,
+    side,
+)
+from sememe.server.exchange import Given, Route, get_route, route
+from sememe.server.models import EmbeddingModel, WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.service import EmbedCall, Embedded, ScoreCall, Scored, Service
 
 _TYPES: dict[Kind, tuple[int, str]] = {
-    "input": (422, "Validation"),
     "empty": (400, "Empty"),
-    "body": (422, "Validation"),
     "overloaded": (429, "Overloaded"),
     "unavailable": (503, "Unhealthy"),
+    "wrong_model": (424, "Backend"),
     "unsupported": (424, "Backend"),
     "model": (424, "Backend"),
     "internal": (424, "Backend"),
 }
 
 
+class TeiErrorBody(BaseModel):
+    """TEI's error, flat."""
+
+    error: str
+    error_type: str
+
+
 class TeiDialect:
     """Errors as TEI writes them."""
 
     name = "tei"
+    error_body = TeiErrorBody
 
     def error(self, problem: Problem) -> tuple[int, Any]:
         """Flat, with an `error_type`; a missing key has no body."""
@@ -50,301 +76,301 @@ class TeiDialect:
 
 DIALECT = TeiDialect()
 
-_Ids = Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)]
-_Input = asked.Text | _Ids | list[asked.Text | _Ids]
-
-
-class EmbedBody(asked.Asked):
-    """What `/embed` takes. Token ids are of the model's own vocabulary, as there."""
-
-    inputs: _Input
-    normalize: bool = True
-    truncation_direction: Literal["Left", "Right", "left", "right"] | None = None
-
-    def resolved(self, model: EmbeddingModel, **changes: Any) -> Resolved:
-        """The options; cutting at the left is `truncate: start`."""
-        resolved = self.resolve(model, normalize=self.normalize, **changes)
-        from_left = resolved.cut == "end" and (self.truncation_direction or "Right").lower() == "left"
-        return Resolved(resolved.options, "start" if from_left else resolved.cut)
-
-
-class RerankBody(BaseModel):
-    """What TEI's `/rerank` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    query: asked.Text
-    texts: list[asked.Text]
-    truncate: asked.Truncate | None = None
-    raw_scores: bool = False
-    return_text: bool = False
-    instruction: asked.Text | None = None
-
-
-class PredictBody(BaseModel):
-    """What `/predict` takes: a pair, or a list of pairs."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    inputs: asked.Text | list[asked.Text] | list[list[asked.Text]]
-    raw_scores: bool = False
-
-
-class SimilarityInputs(BaseModel):
-    """One text, and those it is compared with."""
-
-    source_sentence: asked.Text
-    sentences: list[asked.Text]
-
-
-class SimilarityBody(BaseModel):
-    """What `/similarity` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    inputs: SimilarityInputs
-    parameters: asked.Asked | None = None
-
-
-class TokenizeBody(BaseModel):
-    """What TEI's `/tokenize` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    inputs: asked.Text | list[asked.Text]
-    add_special_tokens: bool = True
-
-
-class DecodeBody(BaseModel):
-    """What `/decode` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    ids: _Ids | list[_Ids]
-    skip_special_tokens: bool = True
-
-
-class SparseValue(BaseModel):
-    """One token's weight."""
-
-    index: int
-    value: float
-
-
-class Rank(BaseModel):
-    """One text's place among those ranked."""
-
-    index: int
-    score: float
-    text: str | None = None
-
-
-class SimpleToken(BaseModel):
-    """One token; offsets are not given by this version."""
-
-    id: int
-    text: str
-    special: bool
-    start: int | None
-    stop: int | None
-
 
 def routes(service: Service) -> list[Route]:
     """The paths of this dialect but those that it shares."""
     tei = Tei(service)
-    vectors, nested = list[list[float]], list[list[list[float]]]
+    kinds = list[asked.Kinds]
+    dense, tokens, sparse = list[list[float]] | kinds, list[list[list[float]]] | kinds, list[list[SparseValue]] | kinds
+    predicted = list[Prediction] | list[list[Prediction]]
     return [
-        route("/embed", DIALECT, EmbedBody, tei.embed, answer=vectors, summary="Dense embeddings"),
-        route("/embed_all", DIALECT, EmbedBody, tei.embed_all, answer=nested, summary="A vector for each token"),
-        route("/embed_sparse", DIALECT, EmbedBody, tei.embed_sparse, answer=list[list[SparseValue]], summary="Sparse"),
-        route("/predict", DIALECT, PredictBody, tei.predict, summary="Labels of pairs"),
-        route("/similarity", DIALECT, SimilarityBody, tei.similarity, answer=list[float], summary="Cosines"),
+        route("/embed", DIALECT, EmbedBody, tei.embed, answer=dense, summary="Dense embeddings", gives_embeddings=True),
+        route(
+            "/embed_all", DIALECT, EmbedBody, tei.embed_all, answer=tokens, summary="Each token", gives_embeddings=True
+        ),
+        route(
+            "/embed_sparse",
+            DIALECT,
+            EmbedBody,
+            tei.embed_sparse,
+            answer=sparse,
+            summary="Sparse",
+            gives_embeddings=True,
+        ),
+        route("/predict", DIALECT, PredictBody, tei.predict, answer=predicted, summary="Labels of texts or pairs"),
+        route("/similarity", DIALECT, SimilarityBody, tei.similarity, answer=list[float], summary="Similarities"),
         route("/decode", DIALECT, DecodeBody, tei.decode, answer=list[str], summary="Token ids to texts"),
-        Route("/info", tei.info, DIALECT, method="GET", answer=dict[str, Any], summary="What is served"),
+        get_route("/info", DIALECT, tei.info, answer=Info, summary="What is served"),
     ]
 
 
+def rerank_route(path: str, service: Service) -> Route:
+    """This dialect's rerank under that path, which it shares."""
+    return route(path, DIALECT, RerankBody, Tei(service).rerank, answer=list[Rank], summary="Rerank texts")
+
+
+def tokenize_route(service: Service) -> Route:
+    """This dialect's `/tokenize`, which it shares."""
+    answer = list[list[SimpleToken]]
+    return route("/tokenize", DIALECT, TokenizeBody, Tei(service).tokenize, answer=answer, summary="Tokens of texts")
+
+
+def root(service: Service) -> tuple[type[BaseModel], Callable[[Any, Given], Awaitable[Response]], Route]:
+    """`/`: what the first model does, as TEI decides it. Body and handler are for whoever wraps them."""
+    tei, first = Tei(service), service.models.find(None)
+    body: Any
+    handler: Any
+    if isinstance(first, EmbeddingModel):
+        is_sparse = first.default_outputs == ("sparse",)
+        body, handler = EmbedBody, tei.embed_sparse if is_sparse else tei.embed
+        answer: Any = (list[list[SparseValue]] if is_sparse else list[list[float]]) | list[asked.Kinds]
+    elif first.reranker.n_labels == 1:
+        body, handler, answer = RerankBody, tei.rerank, list[Rank]
+    else:
+        body, handler, answer = PredictBody, tei.predict, list[Prediction] | list[list[Prediction]]
+    summary, embeds = "What the first model does", isinstance(first, EmbeddingModel)
+    return body, handler, route("/", DIALECT, body, handler, answer=answer, summary=summary, gives_embeddings=embeds)
+
+
 class Tei:
-    """The handlers; those of shared paths (`/rerank`, `/tokenize`, `/`) are asked for by whoever tells them apart."""
+    """The handlers."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def _embedded(self, body: EmbedBody, given: Asked, **changes: Any) -> Embedded:
-        model = self._service.models.embedder(None)
-        texts = await self._texts(body.inputs, model)
-        resolved = body.resolved(model, **changes)
-        return await self._service.embed(EmbedCall(texts, resolved.options, None, resolved.cut, given.conditions))
-
-    async def _texts(self, inputs: Any, model: EmbeddingModel) -> list[str]:
-        given = [inputs] if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)) else inputs
-        if not given:
-            raise ProblemError(Problem("empty", "`inputs` cannot be empty", "inputs"))
-        ids = [one for one in given if not isinstance(one, str)]
-        decoded = iter(await self._service.decode(model, ids)) if ids else iter(())
-        return [one if isinstance(one, str) else next(decoded) for one in given]
-
-    async def embed(self, body: EmbedBody, given: Asked) -> Response:
+    async def embed(self, body: EmbedBody, given: Given) -> Response:
         """A list of vectors, also for one input."""
         started = time.perf_counter()
-        embeddings = (await self._embedded(body, given)).embeddings
-        if embeddings.dense is None:
-            raise ProblemError(Problem("unsupported", "/embed gives dense vectors; ask /embed_sparse or /embed_all."))
-        answer = await vectors_answer(lambda: embeddings.dense, embeddings)
+        call = await self._call(body, given)
+        if body.outputs is None and call.options.outputs != ("dense",):
+            raise WrongModel("/embed gives dense vectors, which this model does not. Ask /embed_sparse or /embed_all.")
+        return await self._answer(body, given, await self._service.embed(call), started, _dense)
+
+    async def embed_all(self, body: EmbedBody, given: Given) -> Response:
+        """Vectors of tokens: the model's own multi-vectors, or, where it has none, the hidden states."""
+        started = time.perf_counter()
+        model = self._service.models.embedder(body.model)
+        if body.outputs is not None or "multi_vector" in model.embedder.outputs:
+            call = await self._call(body, given, outputs=body.outputs or ("multi_vector",))
+            embedded = await self._service.embed(call)
+        else:
+            call = await self._call(body, given)
+            embedded = await self._service.embed_tokens(call)
+        return await self._answer(body, given, embedded, started, _tokens)
+
+    async def embed_sparse(self, body: EmbedBody, given: Given) -> Response:
+        """Index and value of what is not zero."""
+        started = time.perf_counter()
+        model = self._service.models.embedder(body.model)
+        if body.outputs is None and "sparse" not in model.embedder.outputs:
+            raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
+        call = await self._call(body, given, outputs=tuple(body.outputs or ("sparse",)))
+        return await self._answer(body, given, await self._service.embed(call), started, _sparse)
+
+    async def _call(self, body: EmbedBody, given: Given, **changes: Any) -> EmbedCall:
+        model = self._service.models.embedder(body.model)
+        if "outputs" in changes:
+            changes["outputs"] = tuple(changes["outputs"])
+        options = body.tei_options(model, **changes)
+        return EmbedCall(await self._texts(body.given(), model), options, body.model, given.conditions)
+
+    async def _texts(self, inputs: Sequence[str | list[int]], model: EmbeddingModel) -> list[str]:
+        if not inputs:
+            raise ProblemError(Problem("empty", "`inputs` cannot be empty", "inputs"))
+        ids = [one for one in inputs if not isinstance(one, str)]
+        decoded = iter(await self._service.decode(model, ids)) if ids else iter(())
+        return [one if isinstance(one, str) else next(decoded) for one in inputs]
+
+    async def _answer(
+        self, body: EmbedBody, given: Given, embedded: Embedded, started: float, plain: Callable[[Embedded], Any]
+    ) -> Response:
+        """TEI's bare list, or ours of objects where `outputs` were asked for; with TEI's headers."""
+        answer = await embeddings_answer(
+            given.form, embedded, lambda: plain(embedded) if body.outputs is None else all_kinds(embedded.embeddings)
+        )
         milliseconds = str(round((time.perf_counter() - started) * 1e3))
         answer.headers.update(
             {
-                "x-compute-type": f"sememe-{self._service.models.embedder(None).embedder.device}",
-                "x-compute-tokens": str(embeddings.usage.n_tokens),
+                "x-compute-type": "gpu"
+                if self._service.models.embedder(body.model).embedder.device != "cpu"
+                else "cpu",
+                "x-compute-tokens": str(embedded.embeddings.usage.n_tokens),
+                "x-compute-characters": str(sum(len(one) for one in body.given())),
                 "x-compute-time": milliseconds,
                 "x-total-time": milliseconds,
             }
         )
         return answer
 
-    async def embed_all(self, body: EmbedBody, given: Asked) -> Response:
-        """A list of vectors for each input."""
-        self._need("multi_vector")
-        embeddings = (await self._embedded(body, given, outputs=("multi_vector",))).embeddings
-        vectors = embeddings.multi_vector
-        assert vectors is not None
-        return await vectors_answer(lambda: [vectors[i] for i in range(len(vectors))], embeddings)
-
-    async def embed_sparse(self, body: EmbedBody, given: Asked) -> Response:
-        """Index and value of what is not zero."""
-        self._need("sparse")
-        embeddings = (await self._embedded(body, given, outputs=("sparse",))).embeddings
-        sparse = embeddings.sparse
-        assert sparse is not None
-
-        def make() -> Any:
-            return [
-                [{"index": index, "value": value} for index, value in sparse.weights(i).items()]
-                for i in range(len(sparse))
-            ]
-
-        return await vectors_answer(make, embeddings)
-
-    def _need(self, output: Literal["sparse", "multi_vector"]) -> None:
-        model = self._service.models.embedder(None)
-        outputs = model.engine.checkpoint.recipe.outputs
-        if output not in outputs:
-            message = f"{model.name} gives {', '.join(outputs)} embeddings, not {output.replace('_', '-')} ones."
-            raise ProblemError(Problem("unsupported", message))
-
-    async def rerank(self, body: RerankBody, given: Asked) -> Response:
+    async def rerank(self, body: RerankBody, given: Given) -> Response:
         """The texts, best first."""
         if not body.texts:
             raise ProblemError(Problem("empty", "`texts` cannot be empty", "texts"))
         call = ScoreCall(
             [(body.query, text) for text in body.texts],
-            activation="identity" if body.raw_scores else "sigmoid",
-            instruction=body.instruction,
-            truncate=body.truncate not in (False, "error", "none"),
-            conditions=given.conditions,
+            body.model,
+            "identity" if body.raw_scores else "sigmoid",
+            body.instruction,
+            asked.allows_cutting(body.truncate),
+            side(body.truncate, body.truncation_direction),
+            given.conditions,
         )
-        scored = await self._service.score(call)
-        if scored.scores.shape[1] != 1:
-            raise ProblemError(
-                Problem("unsupported", f"{scored.model} is a classifier of several labels. Ask /predict.")
-            )
+        scored = await self._service.rank(call)
         texts = body.texts if body.return_text else None
         ranks = [{"index": i, "score": s} | ({"text": texts[i]} if texts else {}) for i, s in scored.ranked()]
         return json_answer(ranks)
 
-    async def predict(self, body: PredictBody, given: Asked) -> Response:
+    async def predict(self, body: PredictBody, given: Given) -> Response:
         """Scores by label, best first; a flat list of two texts is one pair."""
-        given_inputs = body.inputs
-        is_one = isinstance(given_inputs, str) or bool(given_inputs and isinstance(given_inputs[0], str))
-        pairs = [given_inputs] if is_one else list(given_inputs)
-        if not pairs:
+        is_one = isinstance(body.inputs, str) or bool(body.inputs and isinstance(body.inputs[0], str))
+        rows: list[str | list[str]] = [body.inputs] if is_one else list(body.inputs)  # type: ignore[list-item]
+        if not rows:
             raise ProblemError(Problem("empty", "`inputs` cannot be empty", "inputs"))
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
-            raise ProblemError(Problem("input", "inputs: this model scores pairs; expected [text, text].", "inputs"))
-        model = self._service.models.scorer(None)
-        activation: ScoreActivation = "sigmoid" if model.reranker.n_labels == 1 else "softmax"
-        texts = [(str(pair[0]), str(pair[1])) for pair in pairs]
-        call = ScoreCall(texts, activation="identity" if body.raw_scores else activation, conditions=given.conditions)
-        scored = await self._service.score(call)
-        answers = [
-            [{"score": float(row[k]), "label": f"LABEL_{k}"} for k in np.argsort(-row, kind="stable")]
-            for row in scored.scores
+        inputs = [_text_or_pair(i, row) for i, row in enumerate(rows)]
+        model = self._service.models.scorer(body.model)
+        activation = "identity" if body.raw_scores else "sigmoid" if model.reranker.n_labels == 1 else "softmax"
+        labels = model.reranker.labels
+        singles = [one for one in inputs if isinstance(one, str)]
+        pairs = [one for one in inputs if not isinstance(one, str)]
+        calls = [
+            ScoreCall(
+                some,
+                body.model,
+                activation,  # type: ignore[arg-type]
+                truncate=asked.allows_cutting(body.truncate),
+                side=side(body.truncate, body.truncation_direction),
+                conditions=given.conditions,
+            )
+            for some in (singles, pairs)
+            if some
         ]
+        scored = iter(await asyncio.gather(*map(self._service.score, calls)))
+        of_texts = iter(_predictions(next(scored), labels) if singles else ())
+        of_pairs = iter(_predictions(next(scored), labels) if pairs else ())
+        answers = [next(of_texts if isinstance(one, str) else of_pairs) for one in inputs]
         return json_answer(answers[0] if is_one else answers)
 
-    async def similarity(self, body: SimilarityBody, given: Asked) -> Response:
-        """Cosine of the source with each sentence."""
+    async def similarity(self, body: SimilarityBody, given: Given) -> Response:
+        """Cosine of the source with each sentence; by the model's own similarity where other outputs are asked for."""
         if not body.inputs.sentences:
             raise ProblemError(Problem("empty", "`inputs.sentences` cannot be empty", "inputs"))
-        model = self._service.models.embedder(None)
-        resolved = (body.parameters or asked.Asked()).resolve(
-            model, normalize=True, dtype="float32", outputs=("dense",)
-        )
-        texts = [body.inputs.source_sentence, *body.inputs.sentences]
-        call = EmbedCall(texts, resolved.options, None, resolved.cut, given.conditions)
-        vectors = np.asarray((await self._service.embed(call)).embeddings.dense, np.float32)
-        return json_answer(vectors[1:] @ vectors[0])
+        model = self._service.models.embedder(body.model)
+        parameters = body.parameters or SimilarityParameters()
+        options = parameters.options(model, truncation_side=side(parameters.truncate, parameters.truncation_direction))
+        if options.outputs == ("dense",):
+            options = replace(options, normalize=True, dtype="float32")
+        calls = [
+            EmbedCall(texts, options, body.model, given.conditions)
+            for texts in ([body.inputs.source_sentence], body.inputs.sentences)
+        ]
+        source, sentences = [e.embeddings for e in await asyncio.gather(*map(self._service.embed, calls))]
+        if options.outputs == ("dense",):
+            return json_answer(np.asarray(sentences.dense, np.float32) @ np.asarray(source.dense, np.float32)[0])
+        scores = await asyncio.to_thread(model.embedder.similarity, source, sentences)
+        return json_answer(np.ascontiguousarray(scores[0], np.float32))
 
-    async def tokenize(self, body: TokenizeBody, given: Asked) -> Response:
-        """Each text's tokens as the vocabulary spells them."""
+    async def tokenize(self, body: TokenizeBody, given: Given) -> Response:
+        """Each text's tokens, with the characters that they stand for."""
         texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
         if not texts:
             raise ProblemError(Problem("empty", "`inputs` cannot be empty", "inputs"))
-        model = self._service.models.find(None)
-        tokenizer = model.engine.checkpoint.tokenizer
-        found = await self._service.tokenize(model, texts, special=body.add_special_tokens)
+        model = self._service.models.find(body.model)
+        recipe, tokenizer = model.engine.checkpoint.recipe, model.engine.checkpoint.tokenizer
+        prompt = "" if body.prompt_name is None else recipe.named_prompt(body.prompt_name)
+        found = await self._service.spell(model, texts, special=body.add_special_tokens is not False, prompt=prompt)
+
+        def token(token_id: int, start: int, stop: int, text: str) -> dict[str, Any]:
+            is_special = start < 0
+            said = tokenizer.token(token_id) or "" if is_special else text[start:stop]
+            places = (None, None) if is_special else (start, stop)
+            return {"id": token_id, "text": said, "special": is_special, "start": places[0], "stop": places[1]}
+
         return json_answer(
             [
                 [
-                    {
-                        "id": token_id,
-                        "text": tokenizer.token(token_id) or "",
-                        "special": token_id in tokenizer.special.all,
-                        "start": None,
-                        "stop": None,
-                    }
-                    for token_id in tokens.ids.tolist()
+                    token(token_id, start, stop, prompt + text)
+                    for token_id, (start, stop) in zip(spelled.ids.tolist(), spelled.offsets.tolist(), strict=True)
                 ]
-                for tokens in found
+                for text, spelled in zip(texts, found, strict=True)
             ]
         )
 
-    async def decode(self, body: DecodeBody, given: Asked) -> Response:
+    async def decode(self, body: DecodeBody, given: Given) -> Response:
         """Texts of token ids."""
-        ids = [body.ids] if isinstance(body.ids[0], int) else body.ids
-        return json_answer(await self._service.decode(self._service.models.find(None), ids))  # type: ignore[arg-type]
+        numbers = [one for one in body.ids if isinstance(one, int)]
+        rows = [numbers] if numbers else [one for one in body.ids if not isinstance(one, int)]
+        if not rows:
+            raise ProblemError(Problem("empty", "`ids` cannot be empty", "ids"))
+        model = self._service.models.find(body.model)
+        return json_answer(await self._service.decode(model, rows, special=body.skip_special_tokens is False))
 
     async def info(self, request: Request) -> Response:
         """What is served, in TEI's words."""
-        model = self._service.models.find(None)
-        if isinstance(model, EmbeddingModel):
-            pooling = model.engine.checkpoint.recipe.pooling
-            model_type: dict[str, Any] = {"embedding": {"pooling": pooling.modes[0] if pooling else "none"}}
-            sha, max_tokens = model.embedder.revision, model.embedder.max_tokens
-        else:
-            labels = {str(k): f"LABEL_{k}" for k in range(model.reranker.n_labels)}
-            names = {"id2label": labels, "label2id": {label: int(k) for k, label in labels.items()}}
-            model_type = {"reranker" if len(labels) == 1 else "classifier": names}
-            sha, max_tokens = model.reranker.loaded.found.revision, model.reranker.max_length
-        return json_answer(
-            {
-                "model_id": model.name,
-                "model_sha": sha,
-                "model_dtype": model.engine.precision,
-                "served_model_name": model.name,
-                "model_type": model_type,
-                "max_concurrent_requests": self._service.max_inputs,
-                "max_input_length": max_tokens,
-                "max_batch_tokens": model.engine.options.token_budget,
-                "max_batch_requests": None,
-                "max_client_batch_size": self._service.max_inputs,
-                "auto_truncate": True,
-                "tokenization_workers": 1,
-                "version": __version__,
-                "sha": None,
-                "docker_label": None,
-                "fingerprint": model.fingerprint(EmbedOptions(outputs=model.default_outputs))
-                if isinstance(model, EmbeddingModel)
-                else None,
-            }
-        )
+        return json_answer(info(self._service))
+
+
+def info(service: Service) -> dict[str, Any]:
+    """What `/info` answers, of the first model."""
+    model, fingerprint = service.models.find(None), None
+    if isinstance(model, EmbeddingModel):
+        pooling = model.engine.checkpoint.recipe.pooling
+        model_type: dict[str, Any] = {"embedding": {"pooling": pooling.modes[0] if pooling else "none"}}
+        sha, max_tokens = model.embedder.revision, model.embedder.max_tokens
+        fingerprint = model.fingerprint(EmbedOptions(outputs=model.default_outputs))
+    else:
+        labels = dict(enumerate(model.reranker.labels))
+        names = {
+            "id2label": {str(k): label for k, label in labels.items()},
+            "label2id": {label: k for k, label in labels.items()},
+        }
+        model_type = {"reranker" if len(labels) == 1 else "classifier": names}
+        sha, max_tokens = model.reranker.loaded.found.revision, model.reranker.max_length
+    return {
+        "model_id": model.name,
+        "model_sha": sha,
+        "model_dtype": model.engine.precision,
+        "served_model_name": model.name,
+        "model_type": model_type,
+        "max_concurrent_requests": service.max_inputs,
+        "max_input_length": max_tokens,
+        "max_batch_tokens": model.engine.options.token_budget,
+        "max_batch_requests": None,
+        "max_client_batch_size": service.max_inputs,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+        "fingerprint": fingerprint,
+    }
+
+
+def _dense(embedded: Embedded) -> Any:
+    return embedded.embeddings.dense
+
+
+def _tokens(embedded: Embedded) -> Any:
+    vectors = embedded.embeddings.multi_vector
+    assert vectors is not None
+    return [vectors[i] for i in range(len(vectors))]
+
+
+def _sparse(embedded: Embedded) -> Any:
+    sparse = embedded.embeddings.sparse
+    assert sparse is not None
+    return [
+        [{"index": index, "value": value} for index, value in sparse.weights(i).items()] for i in range(len(sparse))
+    ]
+
+
+def _text_or_pair(i: int, row: str | list[str]) -> str | tuple[str, str]:
+    texts = [row] if isinstance(row, str) else row
+    if len(texts) not in (1, 2):
+        raise InputError(f"Input {i} has {len(texts)} texts; expected one, or a pair.")
+    return texts[0] if len(texts) == 1 else (texts[0], texts[1])
+
+
+def _predictions(scored: Scored, labels: Sequence[str]) -> list[list[dict[str, Any]]]:
+    return [
+        [{"score": float(row[k]), "label": labels[k]} for k in np.argsort(-row, kind="stable")] for row in scored.scores
+    ]

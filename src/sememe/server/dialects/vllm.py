@@ -1,38 +1,90 @@
-"""vLLM 0.33's pooling routes: `/score`, `/pooling`, and its form of `/tokenize` and `/detokenize`.
+"""vLLM 0.33's pooling routes: `/score`, `/pooling`, `/classify`, its `/v1/embeddings`, `/tokenize` and `/detokenize`.
 
-Source: `vllm/entrypoints/pooling/*/protocol.py`. Texts only: conversations (`messages`) are refused.
+Source: `vllm/entrypoints/pooling/*/protocol.py`. Texts only: conversations (`messages`) are refused, and so are token ids
+on `/v1/embeddings`, which are mostly another tokenizer's.
 """
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
-from typing import Annotated, Any, Literal
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import numpy as np
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from sememe.records import Output
+from sememe.records import Embeddings
 from sememe.server import asked
-from sememe.server.exchange import Asked, Route, json_answer, route, vectors_answer
+from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds, json_answer
+from sememe.server.dialects.vllm_bodies import (
+    ClassifyAnswer,
+    ClassifyBody,
+    Common,
+    DetokenizeAnswer,
+    DetokenizeBody,
+    EmbeddingsAnswer,
+    EmbeddingsBody,
+    PoolingAnswer,
+    PoolingBody,
+    ScoreAnswer,
+    ScoreBody,
+    TokenizeAnswer,
+    TokenizeBody,
+)
+from sememe.server.exchange import Given, Route, route
+from sememe.server.models import WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, ScoreCall, Service
+from sememe.server.service import EmbedCall, Embedded, ScoreCall, Scored, Service
+from sememe.server.wire_numbers import Endianness, WireDtype, packed
 
 _TYPES: dict[Kind, tuple[int, str]] = {
     "input": (400, "BadRequestError"),
     "empty": (400, "BadRequestError"),
     "body": (400, "BadRequestError"),
+    "wrong_model": (400, "BadRequestError"),
     "not_found": (404, "NotFoundError"),
     "unsupported": (501, "NotImplementedError"),
     "unavailable": (503, "ServiceUnavailableError"),
     "internal": (500, "InternalServerError"),
 }
+# Fields that say a body of /v1/embeddings is vLLM's.
+FIELDS = (
+    "messages",
+    "embed_dtype",
+    "endianness",
+    "truncate_prompt_tokens",
+    "truncation_side",
+    "use_activation",
+    "add_special_tokens",
+    "late_chunking_params",
+)
+
+
+class VllmError(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class VllmErrorBody(BaseModel):
+    """vLLM's error, nested."""
+
+    error: VllmError
 
 
 class VllmDialect:
     """Errors as vLLM writes them; a wrong request is 400 there, and the key is asked for on every route here."""
 
     name = "vllm"
+    error_body = VllmErrorBody
 
     def error(self, problem: Problem) -> tuple[int, Any]:
         """Nested under `error`, with the status as code."""
@@ -43,127 +95,209 @@ class VllmDialect:
 
 DIALECT = VllmDialect()
 
-_Texts = asked.Text | list[asked.Text]
-
-
-class ScoreBody(BaseModel):
-    """What `/score` takes: one of four spellings of two sides, one with many or one with one."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: asked.Text | None = None
-    queries: _Texts | None = None
-    documents: _Texts | None = None
-    items: _Texts | None = None
-    text_1: _Texts | None = None
-    text_2: _Texts | None = None
-    data_1: _Texts | None = None
-    data_2: _Texts | None = None
-    instruction: asked.Text | None = None
-    use_activation: bool | None = None
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """The pairs. Raises ProblemError where the sides do not match."""
-        spellings = [
-            (self.queries, self.documents), (self.queries, self.items), (self.text_1, self.text_2),
-            (self.data_1, self.data_2),
-        ]  # fmt: skip
-        sides = next(((a, b) for a, b in spellings if a is not None and b is not None), None)
-        if sides is None:
-            raise ProblemError(Problem("input", "Give queries and documents, or text_1 and text_2."))
-        first, second = ([side] if isinstance(side, str) else side for side in sides)
-        if not first or not second:
-            raise ProblemError(Problem("empty", "One side has no text; expected at least one."))
-        if len(first) == 1:
-            first = first * len(second)
-        if len(first) != len(second):
-            raise ProblemError(
-                Problem("input", f"{len(first)} texts against {len(second)}; expected one to many, or as many.")
-            )
-        return list(zip(first, second, strict=True))
-
-
-class PoolingBody(asked.Asked):
-    """What `/pooling` takes."""
-
-    model: asked.Text | None = None
-    input: _Texts
-    task: Literal["embed", "token_embed"] | None = None
-    use_activation: bool | None = None
-
-
-class TokenizeBody(BaseModel):
-    """What vLLM's `/tokenize` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: asked.Text | None = None
-    prompt: asked.Text
-    add_special_tokens: bool = True
-    return_token_strs: bool = False
-
-
-class DetokenizeBody(BaseModel):
-    """What `/detokenize` takes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: asked.Text | None = None
-    tokens: list[Annotated[int, Field(strict=True)]]
-
 
 def routes(service: Service) -> list[Route]:
-    """The paths of this dialect but `/tokenize`, which it shares."""
-
-    async def score(body: ScoreBody, given: Asked) -> Response:
-        activation = "identity" if body.use_activation is False else "sigmoid"
-        call = ScoreCall(body.pairs(), body.model, activation, body.instruction, True, given.conditions)  # type: ignore[arg-type]
-        scored = await service.score(call)
-        data = [{"index": i, "object": "score", "score": float(row[0])} for i, row in enumerate(scored.scores)]
-        return json_answer(_listed("score", scored.model, data, scored.n_tokens))
-
-    async def pooling(body: PoolingBody, given: Asked) -> Response:
-        model = service.models.embedder(body.model)
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        wanted: tuple[Output, ...] = ("multi_vector",) if body.task == "token_embed" else ("dense",)
-        resolved = body.resolve(model, outputs=wanted if body.task else model.default_outputs[:1])
-        embedded = await service.embed(EmbedCall(texts, resolved.options, body.model, resolved.cut, given.conditions))
-        embeddings = embedded.embeddings
-        rows: Any = embeddings.dense if embeddings.dense is not None else embeddings.multi_vector
-        if rows is None:
-            raise ProblemError(Problem("unsupported", "This model gives sparse embeddings; ask /embed_sparse."))
-
-        def make() -> dict[str, Any]:
-            data = [{"index": i, "object": "pooling", "data": rows[i]} for i in range(len(texts))]
-            return _listed("pool", embedded.model, data, embeddings.usage.n_tokens)
-
-        return await vectors_answer(make, embeddings)
-
-    async def detokenize(body: DetokenizeBody, given: Asked) -> Response:
-        texts = await service.decode(service.models.find(body.model), [body.tokens])
-        return json_answer({"prompt": texts[0]})
-
+    """The paths of this dialect but those that it shares."""
+    vllm = _Vllm(service)
+    scores = "Scores of pairs"
     return [
-        route("/score", DIALECT, ScoreBody, score, summary="Scores of pairs"),
-        route("/v1/score", DIALECT, ScoreBody, score, summary="Scores of pairs"),
-        route("/pooling", DIALECT, PoolingBody, pooling, summary="Embeddings, in vLLM's form"),
-        route("/detokenize", DIALECT, DetokenizeBody, detokenize, summary="Token ids to text"),
+        route("/score", DIALECT, ScoreBody, vllm.score, answer=ScoreAnswer, summary=scores),
+        route("/v1/score", DIALECT, ScoreBody, vllm.score, answer=ScoreAnswer, summary=scores),
+        route("/classify", DIALECT, ClassifyBody, vllm.classify, answer=ClassifyAnswer, summary="Labels of texts"),
+        route(
+            "/pooling",
+            DIALECT,
+            PoolingBody,
+            vllm.pooling,
+            answer=PoolingAnswer,
+            summary="Embeddings, in vLLM's form",
+            gives_embeddings=True,
+        ),
+        route("/detokenize", DIALECT, DetokenizeBody, vllm.detokenize, answer=DetokenizeAnswer, summary="Ids to text"),
     ]
+
+
+def embeddings_route(path: str, service: Service) -> Route:
+    """This dialect's embeddings under that path, which it shares."""
+    return route(
+        path,
+        DIALECT,
+        EmbeddingsBody,
+        _Vllm(service).embeddings,
+        answer=EmbeddingsAnswer,
+        summary="Embeddings, in vLLM's form",
+        gives_embeddings=True,
+    )
 
 
 def tokenize_route(service: Service) -> Route:
     """vLLM's `/tokenize`."""
+    return route(
+        "/tokenize",
+        DIALECT,
+        TokenizeBody,
+        _Vllm(service).tokenize,
+        answer=TokenizeAnswer,
+        summary="Tokens of a text",
+    )
 
-    async def tokenize(body: TokenizeBody, given: Asked) -> Response:
-        model = service.models.find(body.model)
-        tokenizer = model.engine.checkpoint.tokenizer
-        found = (await service.tokenize(model, [body.prompt], special=body.add_special_tokens))[0]
-        strings = [tokenizer.token(int(i)) for i in found.ids] if body.return_token_strs else None
-        max_tokens = model.engine.checkpoint.max_tokens
-        answer = {"count": len(found), "max_model_len": max_tokens, "tokens": found.ids, "token_strs": strings}
+
+class _Vllm:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def embeddings(self, body: EmbeddingsBody, given: Given) -> Response:
+        call = EmbedCall(body.texts(), body.vllm_options(self._service), body.model, given.conditions)
+        return await _embedding_answer("embd", "embedding", body, given, await self._service.embed(call))
+
+    async def pooling(self, body: PoolingBody, given: Given) -> Response:
+        if body.task in ("token_classify", "plugin"):
+            raise ProblemError(Problem("input", f"The task {body.task} is not computed by this version.", "task"))
+        if body.task == "classify":
+            scored = await self._classified(body.texts(), body.model, body.use_activation, body.truncate, given)
+            data = [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(scored.scores)]
+            return json_answer(_listed("pool", scored.model, data, scored.n_tokens))
+        model, texts = self._service.models.embedder(body.model), body.texts()
+        if body.task != "token_embed":
+            options = body.vllm_options(self._service)
+            embedded = await self._service.embed(EmbedCall(texts, options, body.model, given.conditions))
+        elif "multi_vector" in model.embedder.outputs:
+            options = body.vllm_options(self._service, outputs=("multi_vector",))
+            embedded = await self._service.embed(EmbedCall(texts, options, body.model, given.conditions))
+        else:
+            options = body.vllm_options(self._service)
+            embedded = await self._service.embed_tokens(EmbedCall(texts, options, body.model, given.conditions))
+        return await _embedding_answer("pool", "pooling", body, given, embedded)
+
+    async def score(self, body: ScoreBody, given: Given) -> Response:
+        call = ScoreCall(
+            body.pairs(),
+            body.model,
+            "identity" if body.use_activation is False else "sigmoid",
+            body.instruction,
+            asked.allows_cutting(body.truncate),
+            asked.cut_side(body.truncate),
+            given.conditions,
+        )
+        scored = await self._service.rank(call)
+        data = [{"index": i, "object": "score", "score": float(row[0])} for i, row in enumerate(scored.scores)]
+        return json_answer(_listed("score", scored.model, data, scored.n_tokens))
+
+    async def classify(self, body: ClassifyBody, given: Given) -> Response:
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        scored = await self._classified(texts, body.model, body.use_activation, body.truncate, given)
+        labels = self._service.models.scorer(body.model).reranker.labels
+        data = [
+            {"index": i, "label": labels[int(row.argmax())], "probs": row, "num_classes": len(row)}
+            for i, row in enumerate(scored.scores)
+        ]
+        return json_answer(_listed("classify", scored.model, data, scored.n_tokens))
+
+    async def _classified(
+        self, texts: Sequence[str], model: str | None, activates: bool | None, truncate: bool | str | None, given: Given
+    ) -> Scored:
+        if not texts:
+            raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
+        n_labels = self._service.models.scorer(model).reranker.n_labels
+        call = ScoreCall(
+            list(texts),
+            model,
+            "identity" if activates is False else "sigmoid" if n_labels == 1 else "softmax",
+            None,
+            asked.allows_cutting(truncate),
+            asked.cut_side(truncate),
+            given.conditions,
+        )
+        return await self._service.score(call)
+
+    async def detokenize(self, body: DetokenizeBody, given: Given) -> Response:
+        texts = await self._service.decode(self._service.models.find(body.model), [body.tokens])
+        return json_answer({"prompt": texts[0]})
+
+    async def tokenize(self, body: TokenizeBody, given: Given) -> Response:
+        model = self._service.models.find(body.model)
+        checkpoint = model.engine.checkpoint
+        (found,) = await self._service.spell(model, [body.prompt], special=body.add_special_tokens is not False)
+        ids = found.ids.tolist()
+        strings = [checkpoint.tokenizer.token(i) or "" for i in ids] if body.return_token_strs else None
+        answer = {"count": len(ids), "max_model_len": checkpoint.max_tokens, "tokens": ids, "token_strs": strings}
         return json_answer(answer)
 
-    return route("/tokenize", DIALECT, TokenizeBody, tokenize, summary="Tokens of a text")
+
+async def _embedding_answer(
+    prefix: str, kind: Literal["embedding", "pooling"], body: Common, given: Given, embedded: Embedded
+) -> Response:
+    """The list, or, where the body asks for bytes, all vectors end to end with their places in the header `metadata`."""
+    embeddings = embedded.embeddings
+    rows = _rows(embeddings)
+    dtype, endianness = body.embed_dtype or "float32", body.endianness or "native"
+    said = body.encoding_format or "float"
+    if said != "float" and embeddings.dense is not None and embeddings.dense.dtype != np.float32 and body.embed_dtype:
+        raise ProblemError(Problem("input", "Give one of output_dtype and embed_dtype.", "embed_dtype"))
+    if said in ("bytes", "bytes_only"):
+        return _bytes_answer(embedded, rows, prefix, kind, dtype, endianness, with_metadata=said == "bytes")
+    key = "data" if kind == "pooling" else "embedding"
+
+    def value(row: NDArray[Any]) -> Any:
+        return _base64(row, dtype, endianness) if said == "base64" else row
+
+    def make() -> dict[str, Any]:
+        more = embeddings.dense is not None
+        data = [
+            {"index": i, "object": kind, key: value(row)} | (further_kinds(embeddings, i) if more else {})
+            for i, row in enumerate(rows)
+        ]
+        return _listed(prefix, embedded.model, data, embeddings.usage.n_tokens)
+
+    return await embeddings_answer(given.form, embedded, make)
+
+
+def _rows(embeddings: Embeddings) -> list[NDArray[Any]]:
+    """What stands for each input where there is room for one array: its vector, else the vectors of its tokens."""
+    if embeddings.dense is not None:
+        return list(embeddings.dense)
+    if embeddings.multi_vector is not None:
+        return [embeddings.multi_vector[i] for i in range(len(embeddings.multi_vector))]
+    raise WrongModel("This model gives sparse embeddings, for which there is no place here. Ask /embed_sparse.")
+
+
+def _base64(row: NDArray[Any], dtype: WireDtype, endianness: Endianness) -> str:
+    return b64encode(_packed(row, dtype, endianness)).decode("ascii")
+
+
+def _packed(row: NDArray[Any], dtype: WireDtype, endianness: Endianness) -> bytes:
+    return packed(row, dtype, endianness) if row.dtype == np.float32 else row.tobytes()
+
+
+def _bytes_answer(
+    embedded: Embedded,
+    rows: Sequence[NDArray[Any]],
+    prefix: str,
+    kind: str,
+    dtype: WireDtype,
+    endianness: Endianness,
+    *,
+    with_metadata: bool,
+) -> Response:
+    pieces = [_packed(row, dtype, endianness) for row in rows]
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    headers = embedding_headers(embedded)
+    if with_metadata:
+        data = [
+            {
+                "index": i,
+                "object": kind,
+                "embed_dtype": dtype if row.dtype == np.float32 else row.dtype.name,
+                "endianness": endianness,
+                "start": end - len(piece),
+                "end": end,
+                "shape": list(row.shape),
+            }
+            for i, (row, piece, end) in enumerate(zip(rows, pieces, ends, strict=True))
+        ]
+        facts = _listed(prefix, embedded.model, data, embedded.embeddings.usage.n_tokens)
+        headers["metadata"] = json.dumps(facts)  # a header is ASCII, which a model's name need not be
+    return Response(b"".join(pieces), headers=headers, media_type=RAW)
 
 
 def _listed(prefix: str, model: str, data: list[Any], n_tokens: int) -> dict[str, Any]:

@@ -1,0 +1,216 @@
+"""What vLLM's pooling routes take and give. Source: vLLM 0.33 `vllm/entrypoints/pooling/*/protocol.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from sememe.records import EmbedOptions
+from sememe.server import asked
+from sememe.server.problems import Problem, ProblemError
+from sememe.server.service import Service
+from sememe.server.wire_numbers import Endianness, WireDtype
+
+_Texts = asked.Text | list[asked.Text]
+
+
+class Common(asked.Asked):
+    """What its embedding routes share."""
+
+    model: asked.Text | None = None
+    input: _Texts | None = None
+    messages: Any = Field(None, description="Conversations are refused: send texts as input.")
+    encoding_format: Literal["float", "base64", "bytes", "bytes_only"] | None = None
+    embed_dtype: WireDtype | None = None
+    endianness: Endianness | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=1_000_000_000, strict=True)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    use_activation: asked.Flag | None = None
+    add_special_tokens: asked.Flag | None = None
+
+    def texts(self) -> list[str]:
+        """The inputs. Raises ProblemError."""
+        if self.messages is not None:
+            raise ProblemError(Problem("input", "Conversations are not embedded: send texts as input.", "messages"))
+        if self.add_special_tokens is False:
+            raise ProblemError(Problem("input", "Inputs always have their special tokens here.", "add_special_tokens"))
+        if self.input is None:
+            raise ProblemError(Problem("body", "input: Field required", "input"))
+        given = [self.input] if isinstance(self.input, str) else self.input
+        if not given:
+            raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
+        return given
+
+    def vllm_options(self, service: Service, **changes: Any) -> EmbedOptions:
+        """The options. truncate_prompt_tokens: -1 is the model's own limit."""
+        model = service.models.embedder(self.model)
+        if self.use_activation is not None:
+            changes["normalize"] = self.use_activation
+        if self.truncate_prompt_tokens is not None and self.truncate_prompt_tokens != -1:
+            changes["max_tokens"] = self.truncate_prompt_tokens
+        if self.truncation_side is not None:
+            changes["truncation_side"] = self.truncation_side
+        return self.options(model, **changes)
+
+
+class EmbeddingsBody(Common):
+    """What vLLM's `/v1/embeddings` takes."""
+
+
+class PoolingBody(Common):
+    """What `/pooling` takes. classify: of a classifier; token_classify and plugin are not computed by this version."""
+
+    task: Literal["embed", "token_embed", "classify", "token_classify", "plugin"] | None = None
+
+
+class ClassifyBody(asked.Body):
+    """What `/classify` takes."""
+
+    model: asked.Text | None = None
+    input: _Texts
+    use_activation: asked.Flag | None = None
+    truncate: asked.Truncate | None = None
+
+
+class ScoreBody(asked.Body):
+    """What `/score` takes: one of four spellings of two sides, one with many or one with one."""
+
+    model: asked.Text | None = None
+    queries: _Texts | None = None
+    documents: _Texts | None = None
+    items: _Texts | None = None
+    text_1: _Texts | None = None
+    text_2: _Texts | None = None
+    data_1: _Texts | None = None
+    data_2: _Texts | None = None
+    instruction: asked.Text | None = None
+    use_activation: asked.Flag | None = None
+    truncate: asked.Truncate | None = None
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs. Raises ProblemError where the sides do not match."""
+        spellings = [
+            (self.queries, self.documents), (self.queries, self.items), (self.text_1, self.text_2),
+            (self.data_1, self.data_2),
+        ]  # fmt: skip
+        sides = next(((a, b) for a, b in spellings if a is not None and b is not None), None)
+        if sides is None:
+            raise ProblemError(Problem("input", "Give queries and documents, or text_1 and text_2."))
+        first, second = ([side] if isinstance(side, str) else side for side in sides)
+        if not first or not second:
+            raise ProblemError(Problem("empty", "One side has no text; expected at least one."))
+        if len(first) == 1:
+            first = first * len(second)
+        if len(first) != len(second):
+            raise ProblemError(
+                Problem("input", f"{len(first)} texts against {len(second)}; expected one to many, or as many.")
+            )
+        return list(zip(first, second, strict=True))
+
+
+class TokenizeBody(asked.Body):
+    """What vLLM's `/tokenize` takes."""
+
+    model: asked.Text | None = None
+    prompt: asked.Text
+    add_special_tokens: asked.Flag | None = None
+    return_token_strs: asked.Flag | None = None
+
+
+class DetokenizeBody(asked.Body):
+    """What `/detokenize` takes."""
+
+    model: asked.Text | None = None
+    tokens: list[asked.TokenId]
+
+
+class Usage(BaseModel):
+    """Tokens read; nothing is generated."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: Literal[0]
+    prompt_tokens_details: None
+
+
+class Listed(BaseModel):
+    """What its lists share."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    usage: Usage
+
+
+class EmbeddingDatum(asked.FurtherKinds):
+    """One input's embedding; of a model that gives vectors of tokens alone, those."""
+
+    index: int
+    object: Literal["embedding"]
+    embedding: list[float] | list[list[float]] | str | None = None
+
+
+class EmbeddingsAnswer(Listed):
+    """What vLLM's `/v1/embeddings` answers."""
+
+    data: list[EmbeddingDatum]
+
+
+class PoolingDatum(asked.FurtherKinds):
+    """One input's vector, vectors of its tokens, or probabilities."""
+
+    index: int
+    object: Literal["pooling"]
+    data: list[float] | list[list[float]] | str | None = None
+
+
+class PoolingAnswer(Listed):
+    """What `/pooling` answers."""
+
+    data: list[PoolingDatum]
+
+
+class ScoreDatum(BaseModel):
+    """One pair's score."""
+
+    index: int
+    object: Literal["score"]
+    score: float
+
+
+class ScoreAnswer(Listed):
+    """What `/score` answers."""
+
+    data: list[ScoreDatum]
+
+
+class ClassifyDatum(BaseModel):
+    """One text's likeliest label, and every label's probability."""
+
+    index: int
+    label: str | None
+    probs: list[float]
+    num_classes: int
+
+
+class ClassifyAnswer(Listed):
+    """What `/classify` answers."""
+
+    data: list[ClassifyDatum]
+
+
+class TokenizeAnswer(BaseModel):
+    """What `/tokenize` answers."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class DetokenizeAnswer(BaseModel):
+    """What `/detokenize` answers."""
+
+    prompt: str

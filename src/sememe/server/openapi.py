@@ -1,0 +1,100 @@
+"""The OpenAPI 3.1 document of the routes, made from the very types that read the bodies and stand for the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from sememe import __version__
+from sememe.server.answers import ARROW, JSON, RAW
+from sememe.server.exchange import Route
+
+_REF = "#/components/schemas/{model}"
+_COUNTS = {"type": "string", "pattern": r"^\d+(,\d+)*$"}
+_CONDITIONS = {
+    "X-Deadline-Ms": ({"type": "string", "pattern": r"^[1-9]\d{0,6}$"}, "Milliseconds until nobody wants the answer."),
+    "X-Priority": ({"type": "string", "enum": ["interactive", "bulk"]}, "The lane; the number of inputs decides else."),
+}
+_IF_FINGERPRINT = ({"type": "string"}, "Refuse (409) to answer with vectors of another space than this.")
+_EMBEDDING_HEADERS = {
+    "X-Fingerprint": ({"type": "string"}, "The vector space. Never compare vectors of two."),
+    "X-Input-Tokens": (_COUNTS, "Tokens of each input, up to 256 inputs."),
+    "X-Dropped-Tokens": (_COUNTS, "Tokens of each input that truncation cut off."),
+}
+
+
+def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The document of these routes."""
+    schemas = _Schemas()
+    paths: dict[str, Any] = {}
+    for declared in routes:
+        path = declared.path.replace(":path}", "}")
+        paths.setdefault(path, {})[declared.method.lower()] = _operation(declared, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "sememe", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": schemas.found},
+    }
+
+
+class _Schemas:
+    """Schemas by the types' names; two types of one name, of two dialects, are told apart by their modules."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def content(self, types: Sequence[Any], mode: JsonSchemaMode, dialect: str) -> dict[str, Any]:
+        """JSON of one of these types."""
+        found = [self._schema(one, mode, dialect) for one in types]
+        return {JSON: {"schema": found[0] if len(found) == 1 else {"anyOf": found}}}
+
+    def _schema(self, one: Any, mode: JsonSchemaMode, dialect: str) -> dict[str, Any]:
+        ref = f"#/components/schemas/{dialect}.{{model}}"
+        schema = TypeAdapter(one).json_schema(ref_template=ref, mode=mode)
+        definitions = schema.pop("$defs", {})
+        if "$ref" not in schema and "title" in schema and schema.get("type") == "object":
+            definitions[schema["title"]] = schema
+            schema = {"$ref": ref.format(model=schema["title"])}
+        self.found |= {f"{dialect}.{name}": definition for name, definition in definitions.items()}
+        return schema
+
+
+def _operation(declared: Route, schemas: _Schemas) -> dict[str, Any]:
+    name = declared.dialect.name
+    answer: dict[str, Any] = {"description": "The answer"}
+    if declared.answers:
+        answer["content"] = schemas.content(declared.answers, "serialization", name)
+    if declared.gives_embeddings:
+        answer["content"] |= {media: {"schema": {"type": "string", "format": "binary"}} for media in (RAW, ARROW)}
+        answer["headers"] = {
+            header: {"description": words, "schema": schema} for header, (schema, words) in _EMBEDDING_HEADERS.items()
+        }
+    problem = schemas.content([dialect.error_body for dialect in declared.dialects], "serialization", name)
+    operation: dict[str, Any] = {
+        "summary": declared.summary,
+        "operationId": f"{declared.method.lower()} {declared.path}",
+        "tags": [dialect.name for dialect in declared.dialects],
+        "responses": {"200": answer, "default": {"description": "What went wrong", "content": problem}},
+        "parameters": _parameters(declared),
+    }
+    if declared.bodies:
+        content = schemas.content(declared.bodies, "validation", name)
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _parameters(declared: Route) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "{" in declared.path:
+        name = declared.path.partition("{")[2].partition("}")[0].partition(":")[0]
+        found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
+    headers = dict(_CONDITIONS) if declared.method == "POST" else {}
+    if declared.gives_embeddings:
+        headers["If-Fingerprint"] = _IF_FINGERPRINT
+    for header, (schema, words) in headers.items():
+        found.append({"name": header, "in": "header", "required": False, "schema": schema, "description": words})
+    return found
