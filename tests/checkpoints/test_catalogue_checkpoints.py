@@ -6,6 +6,7 @@ the plain references. A folder stands for its entry, as one from the hub does: `
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer
 
 import engines
 import specimens
-from reference import bge_m3, files, gte_sparse, maths, model2vec, pooling
+from reference import bge_m3, colbert, files, gte_sparse, maths, model2vec, pooling
 from sememe.catalogue import Catalogue, CatalogueEntry
 from sememe.cli.models import runs_here
 from sememe.engine.engine import Engine
@@ -80,9 +81,13 @@ class Prepared:
 def _prepared(folder: Path, entry: CatalogueEntry, role: Role | None) -> Prepared:
     """The file's prompt, else the catalogue's, else the template's."""
     recipe = entry.recipe
-    if role is None:
+    if role is None and entry.family != "jina_v5":
         return Prepared("", "", None)
-    names = {"query": ("query", "retrieval.query"), "document": ("document", "passage", "retrieval.passage")}[role]
+    # jina v5's files name the document's prompt as the default.
+    names = {
+        "query": ("query", "retrieval.query", "retrieval"),
+        "document": ("document", "passage", "retrieval.passage", "retrieval"),
+    }[role or "document"]
     said = {**recipe.prompts, **{k: v for k, v in (specimens.kind(folder.name).layout.prompts or {}).items() if v}}
     before = next((said[name] for name in names if said.get(name)), "")
     after = ""
@@ -148,6 +153,8 @@ def _n_prompt(folder: Path, entry: CatalogueEntry, prompt: str) -> int:
 
 
 def _pooled(folder: Path, entry: CatalogueEntry, hidden: NDArray[Any], n_prompt: int) -> NDArray[Any]:
+    if entry.family == "jina_v5":  # its list of modules names a class of the authors' alone
+        return maths.l2(pooling.pool(hidden, "lasttoken", 0))
     if (folder / "modules.json").exists():
         return pooling.embed(folder, hidden, n_prompt)
     if entry.recipe.pooling == "pooler":
@@ -247,7 +254,7 @@ def test_token_weights_equal_the_reference(entry: CatalogueEntry, folders: Any) 
 
 # ── lists of vectors ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-COLBERT = [entry for entry in ENTRIES if entry.outputs == ("multi_vector",)]
+COLBERT = [entry for entry in ENTRIES if entry.outputs == ("multi_vector",) and entry.id != "jinaai/jina-colbert-v2"]
 
 
 @pytest.mark.parametrize("entry", COLBERT, ids=lambda entry: entry.id)
@@ -260,6 +267,30 @@ def test_token_vectors_equal_multi_vector_encoders(entry: CatalogueEntry, folder
         for i, expected in enumerate(encode(list(TEXTS), convert_to_numpy=True)):
             assert found[i].shape == expected.shape, (role, TEXTS[i][:40])
             np.testing.assert_allclose(found[i], expected, atol=1e-5, err_msg=f"{role} {TEXTS[i][:40]}")
+
+
+def test_jina_colberts_token_vectors_equal_the_reference(folders: Any) -> None:
+    """The library would run the authors' code for it. Its [MASK] tokens are attended to."""
+    entry = Catalogue.read().entry("jinaai/jina-colbert-v2")
+    folder = folders(entry)
+    engine, reading = _load(folder, entry), Reading(folder, entry)
+    cls, sep, mask, *markers = (
+        reading.library.token_to_id(token) for token in ("<s>", "</s>", "<mask>", "[QueryMarker]", "[DocumentMarker]")
+    )
+    weight = files.read(folder)[0]["linear.weight"]
+    skipped = {reading.body(sign)[0] for sign in string.punctuation} - {reading.library.token_to_id("<unk>")}
+    for role, marker in zip(("query", "document"), markers, strict=True):
+        found = engine.embed(TEXTS, EmbedOptions(role=role, outputs=("multi_vector",))).multi_vector  # type: ignore[arg-type]
+        assert found is not None
+        for i, text in enumerate(TEXTS):
+            if role == "query":
+                ids = colbert.query_ids(reading.body(text), marker, cls, sep, mask, 16)
+            else:
+                ids = colbert.document_ids(reading.body(text), marker, cls, sep, 40)
+            expected = colbert.vectors(weight, specimens.reference_hidden(folder, [ids], dtype=torch.float64)[0])
+            if role == "document":
+                expected = colbert.without_skipped(expected, ids, skipped)
+            np.testing.assert_allclose(found[i], expected, atol=1e-5, err_msg=f"{role} {text[:40]}")
 
 
 @_giving("dense", "multi_vector")

@@ -202,6 +202,9 @@ _KIND_OF = {
     "jinaai/jina-embeddings-v2-base-en": "jina_v2",
     "jinaai/jina-embeddings-v2-base-code": "jina_code",
     "jinaai/jina-embeddings-v3": "jina_v3",
+    "jinaai/jina-embeddings-v5-text-nano": "jina_v5_nano",
+    "jinaai/jina-embeddings-v5-text-small": "jina_v5_small",
+    "jinaai/jina-colbert-v2": "jina_colbert_v2",
     "BAAI/bge-m3": "bge_m3",
     "naver/splade-cocondenser-ensembledistil": "splade",
     "naver/splade-v3": "splade",
@@ -229,10 +232,7 @@ _KIND_OF = {
 }
 
 UNSPECIFIED = {
-    "jinaai/jina-colbert-v2": "the names of its tensors are not in the specifications",
     "jinaai/jina-embeddings-v4": "a vision-language model; it waits for the multimodal families",
-    "jinaai/jina-embeddings-v5-text-small": "no specification",
-    "jinaai/jina-embeddings-v5-text-nano": "no specification",
 }
 """Text entries of the catalogue without a specimen, and why."""
 

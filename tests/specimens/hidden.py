@@ -22,7 +22,7 @@ from transformers import JinaEmbeddingsV3Config, PreTrainedModel
 from reference import files, jina_bert, jina_code, nomic_moe, nv_embed, positions
 from reference.maths import Config, Tensors
 
-from . import decoders, gte, nomic
+from . import decoders, gte, jina, nomic
 from .weights import RawConfig
 
 States = list[NDArray[np.float32]]
@@ -134,6 +134,11 @@ def _native_float32(folder: str, task: str | None) -> PreTrainedModel:
             if name.startswith("embedding_model.")
         }
         return _load_from(transformers.MistralModel, body, decoders.nvembed_text_config(config))
+    if model_type == "jina_embeddings_v5":
+        model_class = transformers.EuroBertModel if "mask_token_id" in config else transformers.Qwen3Model
+        return _load_from(model_class, _with_adapter(folder, task), jina.v5_native_config(config))
+    if config["architectures"] == ["HF_ColBERT"] and model_type == "xlm-roberta":
+        return _load_from(transformers.JinaEmbeddingsV3Model, _tensors(folder), _v3_config(config))
     if "lora_adaptations" in config:
         return _load_from(
             transformers.JinaEmbeddingsV3Model, merged(_tensors(folder), config, task), _v3_config(config)
@@ -189,6 +194,21 @@ def merged(tensors: dict[str, torch.Tensor], config: RawConfig, task: str | None
         elif ".lora_" not in name:
             plain[name] = value.float()
     return plain
+
+
+def _with_adapter(folder: str, task: str | None) -> dict[str, torch.Tensor]:
+    """jina v5's weights with one task's adapter added in: W + (alpha/rank)·B·A. None: the base weights."""
+    tensors = {name: value.float() for name, value in _tensors(folder).items()}
+    if task is None:
+        return tensors
+    beside = Path(folder) / "adapters" / task
+    lora = json.loads((beside / "adapter_config.json").read_text(encoding="utf-8"))
+    factors = load_file(beside / "adapter_model.safetensors")
+    for name, a in factors.items():
+        if name.endswith(".lora_A.weight"):
+            at = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight") + ".weight"
+            tensors[at] = tensors[at] + lora["lora_alpha"] / lora["r"] * factors[name.replace("_A.", "_B.")] @ a
+    return tensors
 
 
 _V3_SHARED_KEYS = (

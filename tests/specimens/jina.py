@@ -1,12 +1,22 @@
-"""Jina: v2 (ALiBi, GEGLU), the code model (normalised queries and keys), v3 (rotary, five adapters)."""
+"""Jina: v2 (ALiBi, GEGLU), code (normalised queries and keys), v3 (rotary, adapters), v5 (adapters beside), ColBERT v2."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import EuroBertConfig, EuroBertModel, Qwen3Config, Qwen3Model
+
+from .decoders import QWEN3
 from .kind import Kind, VocabularySize
-from .layout import Layout
-from .weights import Drawn, RawConfig, linear, norm
+from .layout import Layout, write_json
+from .weights import Drawn, Native, RawConfig, drawn, linear, norm
 
 Shapes = dict[str, tuple[int, ...]]
+
+COLBERT_WIDTH = 20
+"""128 in small."""
 
 
 def _embeddings(config: RawConfig) -> Shapes:
@@ -193,4 +203,166 @@ JINA_V3 = Kind(
     weights=Drawn(_v3_shapes),
 )
 
-KINDS = {"jina_v2": JINA_V2, "jina_code": JINA_CODE, "jina_v3": JINA_V3}
+V5_TASKS = ("retrieval", "text-matching", "clustering", "classification")
+_V5_LORA = {
+    "alpha_pattern": {},
+    "auto_mapping": None,
+    "bias": "none",
+    "corda_config": None,
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "inference_mode": True,
+    "init_lora_weights": "gaussian",
+    "layers_to_transform": None,
+    "loftq_config": {},
+    "lora_alpha": 4,  # 32 of 32 in the published files; here a scale that shows
+    "lora_bias": False,
+    "lora_dropout": 0.1,
+    "megatron_core": "megatron.core",
+    "modules_to_save": None,
+    "peft_type": "LORA",
+    "r": 3,
+    "rank_pattern": {},
+    "revision": None,
+    "target_modules": ["gate_proj", "v_proj", "q_proj", "down_proj", "o_proj", "k_proj", "up_proj"],
+    "task_type": "FEATURE_EXTRACTION",
+    "use_dora": False,
+    "use_rslora": False,
+}
+
+
+def _v5_adapters(
+    folder: Path, config: RawConfig, layout: Layout, sigma: float | None, generator: torch.Generator
+) -> None:
+    """`adapters/TASK`, and a list of modules that names the authors' own class alone."""
+    stored = load_file(folder / "model.safetensors")
+    rank = int(str(_V5_LORA["r"]))
+    for task in V5_TASKS:
+        shapes: Shapes = {}
+        for name, weight in stored.items():
+            if name.startswith("layers.") and weight.ndim == 2:
+                at = f"base_model.model.{name.removesuffix('.weight')}"
+                n_out, n_in = weight.shape
+                shapes |= {f"{at}.lora_A.weight": (rank, n_in), f"{at}.lora_B.weight": (n_out, rank)}
+        beside = folder / "adapters" / task
+        write_json(beside / "adapter_config.json", {**_V5_LORA, "base_model_name_or_path": "jinaai/jina-embeddings-v5"})
+        save_file(drawn(shapes, sigma, generator), beside / "adapter_model.safetensors")
+    modules = [{"idx": 0, "name": "transformer", "path": "", "type": "custom_st.Transformer", "kwargs": ["task"]}]
+    write_json(folder / "modules.json", modules)
+    settings = {"prompts": V5_PROMPTS, "default_prompt_name": "document", "similarity_fn_name": "cosine"}
+    write_json(folder / "config_sentence_transformers.json", settings)
+
+
+V5_PROMPTS = {"query": "Query: ", "document": "Document: "}
+_V5_WRAPPER = {
+    "architectures": ["JinaEmbeddingsV5Model"],
+    "auto_map": {
+        "AutoConfig": "configuration_jina_embeddings_v5.JinaEmbeddingsV5Config",
+        "AutoModel": "modeling_jina_embeddings_v5.JinaEmbeddingsV5Model",
+    },
+    "model_type": "jina_embeddings_v5",
+    "task_names": list(V5_TASKS),
+}
+
+
+def v5_native_config(config: RawConfig) -> EuroBertConfig | Qwen3Config:
+    """The body's own config."""
+    body = {name: value for name, value in config.items() if name not in _V5_WRAPPER}
+    return EuroBertConfig.from_dict(body) if "mask_token_id" in config else Qwen3Config.from_dict(body)
+
+
+JINA_V5_NANO = Kind(
+    config={
+        **_V5_WRAPPER,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token": "[CLS]",
+        "bos_token_id": 1,
+        "eos_token": "[SEP]",
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_dropout": 0.0,
+        "hidden_size": 36,
+        "initializer_range": 0.02,
+        "intermediate_size": 52,
+        "is_decoder": False,
+        "mask_token": "[MASK]",
+        "mask_token_id": 3,
+        "max_position_embeddings": 256,
+        "num_attention_heads": 6,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 3,  # as many as heads in the published file
+        "pad_token": "[PAD]",
+        "pad_token_id": 0,
+        "pretraining_tp": 1,
+        "rms_norm_eps": 1e-5,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "tie_word_embeddings": False,
+        "torch_dtype": "float32",
+        "transformers_version": "4.40.0.dev0",
+        "vocab_size": VocabularySize(),
+    },
+    layout=Layout(tokenizer="modernbert", modules=None, pooling="lasttoken", prompts=V5_PROMPTS),
+    weights=Native(EuroBertModel, v5_native_config),
+    extras=_v5_adapters,
+)
+"""The published tokenizer is Llama 3's with a beginning and an end; here ModernBERT's, which puts both."""
+
+JINA_V5_SMALL = QWEN3.derive(
+    layout={"tokenizer": "qwen2", "modules": None, "prompts": V5_PROMPTS, "dtype": "float32"},
+    weights=Native(Qwen3Model, v5_native_config),
+    extras=_v5_adapters,
+    **_V5_WRAPPER,
+    rope_theta=3500000,
+    max_position_embeddings=256,
+    vocab_size=VocabularySize(),
+)
+
+
+def _colbert_v2_shapes(config: RawConfig) -> Shapes:
+    """The same code as v3's under plain names, and ColBERT's projection."""
+    shapes: Shapes = {"linear.weight": (COLBERT_WIDTH, config["hidden_size"])}
+    for name, shape in _v3_shapes({**config, "lora_adaptations": [], "lora_rank": 1}).items():
+        if ".lora_" not in name:
+            shapes[name.replace(".parametrizations.weight.original", ".weight")] = shape
+    return shapes
+
+
+def _colbert_v2_metadata(
+    folder: Path, config: RawConfig, layout: Layout, sigma: float | None, generator: torch.Generator
+) -> None:
+    write_json(
+        folder / "artifact.metadata",
+        {
+            "query_token_id": "[QueryMarker]",
+            "doc_token_id": "[DocumentMarker]",
+            "query_token": "[QueryMarker]",
+            "doc_token": "[DocumentMarker]",
+            "similarity": "cosine",
+            "query_maxlen": 16,  # 32 in small
+            "attend_to_mask_tokens": True,
+            "interaction": "colbert",
+            "dim": COLBERT_WIDTH,
+            "doc_maxlen": 40,  # 300 in small
+            "mask_punctuation": True,
+        },
+    )
+
+
+JINA_COLBERT_V2 = JINA_V3.derive(
+    layout={"tokenizer": "xlm-roberta-markers", "modules": None, "transformer_type": None, "prompts": None},
+    weights=Drawn(_colbert_v2_shapes),
+    extras=_colbert_v2_metadata,
+    architectures=["HF_ColBERT"],
+    lora_adaptations=None,
+)
+
+KINDS = {
+    "jina_v2": JINA_V2,
+    "jina_code": JINA_CODE,
+    "jina_v3": JINA_V3,
+    "jina_v5_nano": JINA_V5_NANO,
+    "jina_v5_small": JINA_V5_SMALL,
+    "jina_colbert_v2": JINA_COLBERT_V2,
+}

@@ -56,8 +56,11 @@ _XLM_ROBERTA_SPECIAL = {
 }
 
 
-def _xlm_roberta() -> Vocabulary:
-    """XLM-R's: Unigram in fairseq's order, `<s>`=0 `<pad>`=1 `</s>`=2 `<unk>`=3, `<mask>` last."""
+def _xlm_roberta(*, markers: bool = False) -> Vocabulary:
+    """XLM-R's: Unigram in fairseq's order, `<s>`=0 `<pad>`=1 `</s>`=2 `<unk>`=3, `<mask>` last.
+
+    markers: with jina-colbert-v2's two added tokens after it.
+    """
     pieces = _unigram_pieces()
     scored = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces.scored, ("<mask>", 0.0)]
     tokenizer = Tokenizer(models.Unigram(scored, unk_id=3, byte_fallback=False))
@@ -67,6 +70,7 @@ def _xlm_roberta() -> Vocabulary:
     )
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.add_special_tokens(special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], lstrip=["<mask>"]))
+    tokenizer.add_special_tokens(special_tokens(["[QueryMarker]", "[DocumentMarker]"] if markers else []))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
@@ -185,6 +189,7 @@ def _gemma() -> Vocabulary:
 
 KINDS = {
     "xlm-roberta": _xlm_roberta,
+    "xlm-roberta-markers": lambda: _xlm_roberta(markers=True),
     "t5": _t5,
     "mistral": lambda: _mistral(instructed=False),
     "bge-en-icl": lambda: _mistral(instructed=True),

@@ -1,5 +1,7 @@
 """Low-rank adapters that lie beside a model as PEFT writes them: a folder for each, with its settings and its tensors.
 
+The folders lie in the checkpoint's own (jina v3, converted) or in its `adapters/` (jina v5).
+
 Source of the format: PEFT 0.21, `LoraConfig` and `save_pretrained`.
 """
 
@@ -24,11 +26,12 @@ _NO_CONSEQUENCE = frozenset(
 
 
 def read_settings(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Of each adapter in a checkpoint's folder, by its own folder's name, `r` and `lora_alpha` among them.
+    """Of each adapter in a checkpoint's folder, by its own folder's path in it, `r` and `lora_alpha` among them.
 
     Raises CheckpointError, and UnsupportedCheckpoint for anything but plain LoRA.
     """
-    settings = {path.parent.name: read_json(path) for path in sorted(folder.glob(f"*/{_SETTINGS}"))}
+    found = sorted([*folder.glob(f"*/{_SETTINGS}"), *folder.glob(f"adapters/*/{_SETTINGS}")])
+    settings = {path.parent.relative_to(folder).as_posix(): read_json(path) for path in found}
     for name, lora in settings.items():
         where = f"{name}/{_SETTINGS}"
         for key, computed in (("peft_type", "LORA"), ("bias", "none")):

@@ -59,6 +59,8 @@ def _check_kinds(config: Any, path: Path) -> None:
     """Raise CheckpointError for a number that is none, by the fields' own types."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_kinds(value, path)
         least = 1 if field.name in _ABOVE_ZERO else 0
         if field.type == "int" and not (type(value) is int and value >= least):
             raise CheckpointError(f"{path}: {field.name} is {value!r}; expected a whole number from {least} up.")

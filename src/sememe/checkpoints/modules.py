@@ -42,7 +42,9 @@ def read_recipe(files: CheckpointFiles, changes: RecipeChanges) -> Recipe:
     if recipe.truncate_dim is not None:  # a file that says so knows
         recipe = replace(recipe, trained_widths=(*(recipe.trained_widths or ()), recipe.truncate_dim))
     modules = read_module_list(files.folder)
-    if modules:
+    # A transformer alone, of a class of its own, pools by code that is not run: such a list says nothing.
+    is_bare = [module.kind for module in modules] == ["Transformer"]
+    if modules and not (is_bare and not files.is_class("ForSequenceClassification")):
         recipe = _with_modules(recipe, files, modules)
         if changes.pooling is not None and recipe.pooling is not None:
             recipe = pooled_by(recipe, changes.pooling, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sememe.checkpoints.recipe import Recipe
+from sememe.checkpoints.recipe import Recipe, prompt_role
 from sememe.checkpoints.templates import fill
 from sememe.errors import InputError
 from sememe.records import EmbedOptions, Role
@@ -37,14 +37,14 @@ def choose_prompt(recipe: Recipe, options: EmbedOptions) -> Prompt:
     """The prompt that the options ask for. Raises InputError for an unknown name, or for what the model cannot take."""
     if options.prompt_name is not None and options.prompt is not None:
         raise InputError("Give prompt_name or prompt, not both.")
-    if options.task is not None and (options.role is not None or options.prompt_name is not None):
-        raise InputError("A task chooses adapter and prompt together; give it without role and prompt_name.")
+    if options.task is not None and _has_prompt(recipe, options.task):
+        if options.role is not None or options.prompt_name is not None:
+            raise InputError("A task chooses adapter and prompt together; give it without role and prompt_name.")
+        return Prompt(recipe.prompts[options.task])
     if options.instruction is not None or options.examples:
         return _instructed(recipe, options)
     if options.prompt is not None:
         return Prompt(options.prompt)
-    if options.task is not None:
-        return Prompt(_task_prompt(recipe, options.task))
     role = role_of(recipe, options)
     if role is not None and options.prompt_name is None:
         if role == "query" and not recipe.role_prompt("query") and "query" in recipe.templates:
@@ -84,21 +84,28 @@ def _filled(recipe: Recipe, task: str, examples: Sequence[tuple[str, str]]) -> P
     return Prompt(fill(before, task=task), fill(after, task=task), "".join(block + separator for block in shown))
 
 
-def _task_prompt(recipe: Recipe, task: str) -> str:
+def _has_prompt(recipe: Recipe, task: str) -> bool:
+    """Whether a task decides the prompt (jina v3), rather than the role (jina v5). Raises InputError for an unknown one."""
     if task not in recipe.adapters:
         known = ", ".join(map(repr, recipe.adapters)) or "none"
         raise InputError(f"Task {task!r} is not one of this model's; it has {known}.")
-    return recipe.prompts.get(task, "")
+    return task in recipe.prompts
 
 
 def choose_adapter(recipe: Recipe, options: EmbedOptions) -> str | None:
-    """The adapter that goes with the task, the role or the prompt's name; None for the bare weights."""
+    """The adapter that goes with the task, the role or the prompt's name; None for the bare weights.
+
+    Jina v5's own code refuses a call without a task. Here the role decides, and where none is given the role of the
+    prompt: its files' default prompt is the document's.
+    """
     if options.task is not None:
-        _task_prompt(recipe, options.task)
+        _has_prompt(recipe, options.task)
         return options.task
-    if options.prompt_name in recipe.adapters:
-        return options.prompt_name
-    return None if options.role is None else recipe.role_adapter(options.role)
+    name = options.prompt_name or recipe.default_prompt_name
+    if name in recipe.adapters:
+        return name
+    role = options.role if options.role is not None or name is None else prompt_role(name)
+    return None if role is None else recipe.role_adapter(role)
 
 
 def is_by_role(recipe: Recipe, options: EmbedOptions) -> bool:
@@ -108,7 +115,8 @@ def is_by_role(recipe: Recipe, options: EmbedOptions) -> bool:
     """
     if options.instruction is not None or options.examples:
         return options.role is not None or "query" in recipe.templates
-    if role_of(recipe, options) is not None and options.prompt is None and options.prompt_name is None:
+    given = (options.prompt, options.prompt_name, options.task)
+    if role_of(recipe, options) is not None and given == (None, None, None):
         return True
     chosen = choose_prompt(recipe, options), choose_adapter(recipe, options)
     roles = (EmbedOptions(role="query"), EmbedOptions(role="document"))

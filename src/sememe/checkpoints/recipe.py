@@ -22,6 +22,11 @@ _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
     "query": ("query", "retrieval.query"),
     "document": ("document", "passage", "corpus", "retrieval.passage"),
 }
+# Adapters of each role: jina v3 has one for either, jina v5 one for both.
+_ROLE_ADAPTERS: dict[Role, tuple[str, ...]] = {
+    "query": ("retrieval.query", "retrieval"),
+    "document": ("retrieval.passage", "retrieval"),
+}
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Recipe:
 
     def role_adapter(self, role: Role) -> str | None:
         """The adapter of a role, None where the checkpoint has none for it."""
-        return next((name for name in _ROLE_NAMES[role] if name in self.adapters), None)
+        return next((name for name in _ROLE_ADAPTERS[role] if name in self.adapters), None)
 
     def named_prompt(self, name: str) -> str:
         """The prompt of that name. Raises InputError with the names there are."""

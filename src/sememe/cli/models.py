@@ -29,7 +29,12 @@ CacheOption = Annotated[
 RevisionOption = Annotated[str | None, typer.Option(help="A branch, a tag or a commit on the hub.")]
 
 # What the catalogue calls a family, where its file has another name.
-_FAMILY_FILES = {"jina_bert_code": "jina_code", "nomic_bert_moe": "nomic_moe", "nv_embed": "nvembed"}
+_FAMILY_FILES = {
+    "jina_bert_code": "jina_code",
+    "nomic_bert_moe": "nomic_moe",
+    "nv_embed": "nvembed",
+    "xlm_roberta_flash": "jina_v3",
+}
 _OUTPUTS = {"dense", "sparse", "multi_vector", "score"}
 _MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
 

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from sememe.errors import UnsupportedCheckpoint
 from sememe.families import (
     bert,
+    eurobert,
     gemma2,
     gemma3,
     gte,
     jina_bert,
     jina_code,
     jina_v3,
+    jina_v5,
     mistral,
     modernbert,
     mpnet,
@@ -62,7 +64,7 @@ class Family(Protocol):
 
 @runtime_checkable
 class AdaptedFamily(Family, Protocol):
-    """A family whose weights differ by task; `families/jina_v3.py`."""
+    """A family whose weights differ by task; `families/jina_v5.py` is the one to read first."""
 
     def tasks(self, config: Any, /) -> tuple[str, ...]: ...
     def adapted(self, parameters: Mapping[str, Parameter], config: Any, task: str, /) -> dict[str, Parameter]: ...
@@ -82,6 +84,8 @@ FAMILIES: tuple[Family, ...] = (
     gte,
     qwen2,
     qwen3,
+    eurobert,
+    jina_v5,
     mistral,
     gemma2,
     gemma3,

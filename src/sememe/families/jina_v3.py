@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import InputError
+from sememe.families import low_rank
+from sememe.families.low_rank import Adapter
 from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
 from sememe.families.rope import inverse_frequencies, read_theta
 from sememe.ops import Activation, Array, BatchView, Ops, Parameter, Rotary, Weights
@@ -42,16 +44,6 @@ _NO_CONSEQUENCE = frozenset(
 # Our names of what an adapter changes; `{}` is a layer.
 _IN_LAYER = ("attention.qkv", "attention.output", "mlp.up", "mlp.down")
 _TABLES = ("embeddings.word", "embeddings.type")
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A task's low-rank change. place: its number in the stacks, or its PEFT folder. scale: alpha / rank."""
-
-    task: str
-    rank: int
-    scale: float
-    place: int | str
 
 
 @dataclass(frozen=True)
@@ -156,6 +148,7 @@ RENAMES = (
     (rf"{_PEFT_LAYER}mlp\.fc1\.lora_(A|B)\.weight", r"adapter.\1.layer.\2.mlp.up.\3"),
     (rf"{_PEFT_LAYER}mlp\.fc2\.lora_(A|B)\.weight", r"adapter.\1.layer.\2.mlp.down.\3"),
     # Heads.
+    (r"linear\.weight", "linear.weight"),
     (r"pooler\.dense\.(weight|bias)", r"pooler.\1"),
     (r"classifier\.dense\.(weight|bias)", r"classifier_dense.\1"),
     (r"classifier\.out_proj\.(weight|bias)", r"classifier.\1"),
@@ -299,22 +292,14 @@ def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: Bat
     x = x + _rows(ops, weights, "embeddings.type", batch.type_ids)
     x = ops.layer_norm(x, weights["embeddings.norm"], config.eps)
     for layer in weights.layers("layer", config.n_layers):
-        qkv = ops.split(_linear(ops, layer, "attention.qkv", x), (h, h, h))
+        qkv = ops.split(low_rank.linear(ops, layer, "attention.qkv", x), (h, h, h))
         q, k, v = (ops.heads(part, config.n_heads) for part in qkv)
         attended = ops.attention(ops.rotary(q, turn, batch), ops.rotary(k, turn, batch), v, batch)
-        attended = _linear(ops, layer, "attention.output", ops.merge_heads(attended))
+        attended = low_rank.linear(ops, layer, "attention.output", ops.merge_heads(attended))
         x = ops.layer_norm(x + attended, layer["attention.norm"], config.eps)
-        up = ops.activation(_linear(ops, layer, "mlp.up", x), config.activation)
-        x = ops.layer_norm(x + _linear(ops, layer, "mlp.down", up), layer["mlp.norm"], config.eps)
+        up = ops.activation(low_rank.linear(ops, layer, "mlp.up", x), config.activation)
+        x = ops.layer_norm(x + low_rank.linear(ops, layer, "mlp.down", up), layer["mlp.norm"], config.eps)
     return x
-
-
-def _linear(ops: Ops[Array], weights: Weights[Array], name: str, x: Array) -> Array:
-    """A linear layer, and what the task's adapter adds to it."""
-    y = ops.linear(x, weights[name])
-    if f"{name}.adapter_down" not in weights:
-        return y
-    return y + ops.linear(ops.linear(x, weights[f"{name}.adapter_down"]), weights[f"{name}.adapter_up"])
 
 
 def _rows(ops: Ops[Array], weights: Weights[Array], name: str, ids: Array) -> Array:

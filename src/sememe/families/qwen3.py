@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sememe.families import llama_layout
+from sememe.families import llama_layout, low_rank
 from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
 from sememe.families.rope import inverse_frequencies
 from sememe.ops import Activation, Array, BatchView, Ops, Rotary, Weights
@@ -106,19 +106,19 @@ def positions(config: Config, token_ids: NDArray[np.int32]) -> NDArray[np.int32]
 
 
 def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: BatchView[Array]) -> Array:
-    """Hidden states (T, H)."""
+    """Hidden states (T, H); `jina_v5` calls it with adapters beside the weights."""
     rotary = Rotary(inverse_frequencies(config.theta, config.head_size), config.n_positions)
     x = ops.embedding(weights["embeddings.word"], batch.token_ids)
     for layer in weights.layers("layer", config.n_layers):
         h = ops.rms_norm(x, layer["attention.norm"], config.eps)
-        q = ops.heads(ops.linear(h, layer["attention.query"]), config.n_heads)
-        k = ops.heads(ops.linear(h, layer["attention.key"]), config.n_kv_heads)
-        v = ops.heads(ops.linear(h, layer["attention.value"]), config.n_kv_heads)
+        q = ops.heads(low_rank.linear(ops, layer, "attention.query", h), config.n_heads)
+        k = ops.heads(low_rank.linear(ops, layer, "attention.key", h), config.n_kv_heads)
+        v = ops.heads(low_rank.linear(ops, layer, "attention.value", h), config.n_kv_heads)
         q = ops.rotary(ops.rms_norm(q, layer["attention.query_norm"], config.eps), rotary, batch)
         k = ops.rotary(ops.rms_norm(k, layer["attention.key_norm"], config.eps), rotary, batch)
         attended = ops.merge_heads(ops.attention(q, k, v, batch, causal=config.causal))
-        x = x + ops.linear(attended, layer["attention.output"])
+        x = x + low_rank.linear(ops, layer, "attention.output", attended)
         h = ops.rms_norm(x, layer["mlp.norm"], config.eps)
-        gate = ops.activation(ops.linear(h, layer["mlp.gate"]), config.activation)
-        x = x + ops.linear(gate * ops.linear(h, layer["mlp.up"]), layer["mlp.down"])
+        gate = ops.activation(low_rank.linear(ops, layer, "mlp.gate", h), config.activation)
+        x = x + low_rank.linear(ops, layer, "mlp.down", gate * low_rank.linear(ops, layer, "mlp.up", h))
     return ops.rms_norm(x, weights["norm"], config.eps)
