@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.errors import InputError
-from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, SparseEmbeddings, Usage
+from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, SparseEmbeddings, Tokens, Usage
 
 N_COLUMNS = 1000
 _PLAIN = EmbedOptions()
@@ -48,6 +48,14 @@ class FakeEmbedder:
     def fingerprint(self, options: EmbedOptions = _PLAIN) -> str:
         facts = (self.name, self.dimension, options.role, options.prompt, options.dimensions, options.dtype)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def tokenize(self, inputs: Sequence[str], options: EmbedOptions = _PLAIN) -> list[Tokens]:
+        found = []
+        for text in inputs:
+            words, count = _words(text, self.max_tokens - 2)
+            ids = np.array([0, *(crc32(word.encode()) % N_COLUMNS for word in words), 1], np.int32)
+            found.append(Tokens(ids, np.zeros(len(ids), np.int32), n_dropped=max(count - len(words), 0)))
+        return found
 
     def embed(self, inputs: Sequence[str], options: EmbedOptions = _PLAIN) -> Embeddings:
         self.n_calls += 1

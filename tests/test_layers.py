@@ -46,13 +46,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "httpx2": ("checkpoints",),  # the hub's own HTTP client: its errors are translated there
     "filelock": ("checkpoints",),
     "yaml": ("catalogue", "cli"),
-    "pyarrow": ("tables",),
+    "pyarrow": ("tables", "collections"),  # collections: Parquet is read as documents, and written as an export
     "faiss": ("collections",),
     "bm25s": ("lexical",),
     "Stemmer": ("lexical",),
     "semchunk": ("collections",),
     "pypdf": ("collections",),
     "trafilatura": ("collections",),
+    "docx": ("collections",),
+    "lxml": ("collections",),  # python-docx's own parser: its errors are translated there
     "mteb": ("evaluation",),
     "scipy": ("evaluation", "records"),  # records: sparse embeddings as scipy's own type, where it is installed
     "fastapi": ("server",),

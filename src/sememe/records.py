@@ -24,6 +24,13 @@ SimilarityName = Literal["cosine", "dot", "euclidean", "manhattan", "maxsim"]
 OUTPUTS: tuple[Output, ...] = ("dense", "sparse", "multi_vector")
 OUTPUT_DTYPES: tuple[OutputDtype, ...] = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
 
+# Names that columns of texts and of row ids have in practice, the likeliest first.
+TEXT_COLUMNS = (
+    "text", "sentence", "content", "document", "passage", "body", "chunk", "paragraph", "query", "question",
+    "abstract", "description", "title",
+)  # fmt: skip
+ID_COLUMNS = ("id", "_id", "doc_id", "docid", "document_id", "uuid")
+
 
 @dataclass(frozen=True)
 class Tokens:

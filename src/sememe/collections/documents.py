@@ -52,9 +52,9 @@ class Document:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in its source a chunk stands: its first and last line, or page, counted from 1."""
+    """Where in its source a chunk stands: its first and last line, page or row, counted from 1."""
 
-    unit: Literal["line", "page"]
+    unit: Literal["line", "page", "row"]
     first: int
     last: int
 

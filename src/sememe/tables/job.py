@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from sememe.errors import InputError
+from sememe.records import ID_COLUMNS
 from sememe.tables.destination import check_destination
 from sememe.tables.json_writing import refuse_bytes
 from sememe.tables.lines import is_stream
 from sememe.tables.options import EmbedJob, Keep, ReadOptions
 from sememe.tables.reading import carried_schema, open_tables, read_rows
-from sememe.tables.table import ID_NAMES, Table
+from sememe.tables.table import Table
 from sememe.tables.vector_columns import VectorColumns
 from sememe.tables.windows import ReadAhead, Window, cut_windows
 from sememe.tables.workfolder import Shard
@@ -107,7 +108,7 @@ def _id_column(tables: Sequence[Table], asked: ReadOptions) -> str | None:
         raise InputError(f"The inputs have their ids in different columns ({columns}). Name one with --id-column.")
     if asked.keep == "id" and None in found:
         raise InputError(
-            f"{found[None]} has no column of ids that could be kept (such as {', '.join(ID_NAMES[:3])}). Name one with "
+            f"{found[None]} has no column of ids that could be kept (such as {', '.join(ID_COLUMNS[:3])}). Name one with "
             "--id-column, or pass --keep-columns none."
         )
     return next(iter(found), None)

@@ -18,8 +18,8 @@ Keep = Literal["all", "id", "none"]
 class ReadOptions:
     """How to read the inputs; the same for all inputs of a job.
 
-    format: None goes by the ending of the name. text_column, id_column: None looks for a usual name (`TEXT_NAMES`,
-    `ID_NAMES`; an id only where ids are needed, `keep="id"`). keep: which columns go along with the vectors.
+    format: None goes by the ending of the name. text_column, id_column: None looks for a usual name (`TEXT_COLUMNS`,
+    `ID_COLUMNS`; an id only where ids are needed, `keep="id"`). keep: which columns go along with the vectors.
     encoding_errors: what bytes that are not UTF-8 do. taken: names that the output adds, so no input may have them.
     """
 

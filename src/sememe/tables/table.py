@@ -10,14 +10,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from sememe.errors import InputError
+from sememe.records import ID_COLUMNS, TEXT_COLUMNS
 from sememe.tables.options import ReadOptions
-
-# Names that columns of texts and of row ids have in practice, the likeliest first.
-TEXT_NAMES = (
-    "text", "sentence", "content", "document", "passage", "body", "chunk", "paragraph", "query", "question",
-    "abstract", "description", "title",
-)  # fmt: skip
-ID_NAMES = ("id", "_id", "doc_id", "docid", "document_id", "uuid")
 
 _RECORD_MARK = {b"sememe": b"one JSON object as text"}
 RECORDS = pa.schema([pa.field("json", pa.string(), metadata=_RECORD_MARK)])
@@ -68,14 +62,14 @@ def choose_text_column(name: str, columns: Sequence[str], strings: Sequence[str]
         if asked not in strings:
             raise InputError(f"{name}: column {asked!r} does not hold strings. Strings are in: {_names(strings)}.")
         return asked
-    for usual in TEXT_NAMES:
+    for usual in TEXT_COLUMNS:
         if usual in strings:
             return usual
-    others = [column for column in strings if column not in ID_NAMES]
+    others = [column for column in strings if column not in ID_COLUMNS]
     if len(others) == 1:
         return others[0]
     raise InputError(
-        f"{name}: which column holds the texts? None has a usual name ({', '.join(TEXT_NAMES[:4])}, …). "
+        f"{name}: which column holds the texts? None has a usual name ({', '.join(TEXT_COLUMNS[:4])}, …). "
         f"{_listed(columns)} Name one with --text-column."
     )
 
@@ -88,7 +82,7 @@ def choose_id_column(name: str, columns: Sequence[str], options: ReadOptions) ->
         return options.id_column
     if options.keep != "id":
         return None
-    return next((usual for usual in ID_NAMES if usual in columns), None)
+    return next((usual for usual in ID_COLUMNS if usual in columns), None)
 
 
 def kept_columns(name: str, columns: Sequence[str], id_column: str | None, options: ReadOptions) -> list[str]:
