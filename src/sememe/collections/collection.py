@@ -2,98 +2,223 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from sememe.collections.documents import Chunk, Chunker, Document
-from sememe.collections.options import CollectionOptions, Retriever, SearchOptions
-from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument
-from sememe.records import TextEmbedder
+import numpy as np
+from numpy.typing import NDArray
 
-# (query, texts) to one score for each text; higher is better. `Reranker` fits through a lambda.
-RerankFunction = Callable[[str, Sequence[str]], Sequence[float]]
+from sememe.collections.about import About
+from sememe.collections.documents import Chunk, Chunker, Document, searchable_text, whole_document
+from sememe.collections.embedded.store import EmbeddedStore
+from sememe.collections.filters import Filter, In, kind_of, parse_filter
+from sememe.collections.hits import Hit
+from sememe.collections.options import CollectionOptions, SearchOptions
+from sememe.collections.searching import Query, RerankFunction, resolve_mode, search
+from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument, VectorStore
+from sememe.errors import CollectionMismatch, InputError
+from sememe.lexical import Analyzer, analyze
+from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Output, SparseEmbeddings, TextEmbedder
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class RetrieverScore:
-    """One retriever's own score of a hit, and its rank in that retriever's list, from 1."""
-
-    retriever: Retriever
-    score: float
-    rank: int
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a hit stands where it stands: what each word added to BM25, and what each retriever to the fused score."""
-
-    words: Mapping[str, float]
-    contributions: Mapping[Retriever, float]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that a search found. score: what it was ranked by, higher is better; its unit depends on the search.
-
-    document: as stored, its text only if it was asked for. explanation: if it was asked for.
-    """
-
-    chunk: Chunk
-    document: Document
-    score: float
-    retrievers: tuple[RetrieverScore, ...]
-    explanation: Explanation | None = None
+# Chunks that are embedded in one call and stored in one transaction: enough for near lengths to find each other.
+_WINDOW_CHUNKS = 1024
+_WINDOW_DOCUMENTS = 2048
 
 
 @dataclass(frozen=True)
 class UpsertReport:
-    """What one upsert did, in documents. unchanged ones were not embedded again."""
+    """What an upsert did, in documents. described: only title, source or metadata changed. n_chunks: embedded."""
 
-    added: int
-    changed: int
-    described: int
-    unchanged: int
-    n_chunks: int
+    added: int = 0
+    changed: int = 0
+    described: int = 0
+    unchanged: int = 0
+    n_chunks: int = 0
+
+    def __add__(self, other: UpsertReport) -> UpsertReport:
+        return UpsertReport(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.described + other.described,
+            self.unchanged + other.unchanged,
+            self.n_chunks + other.n_chunks,
+        )
 
 
 class Collection:
-    """Documents on disk, found by meaning and by words. Readers are many, writers one at a time."""
+    """Documents on disk, found by meaning and by words. Readers are many, writers one at a time.
+
+    `create` or `open` make one; it is a context manager. Every search sees what other processes have stored since.
+    """
+
+    def __init__(
+        self, store: VectorStore, about: About, embedder: TextEmbedder | None, *, chunker: Chunker = whole_document
+    ) -> None:
+        """On any store. Raises CollectionMismatch for an embedder of another space than the stored vectors."""
+        self.store, self.about, self.embedder, self._chunker = store, about, embedder, chunker
+        self._analyzer = Analyzer(language=about.options.language)
+        if embedder is not None:
+            check_space(about, embedder)
+        if about.options.lexical and self._analyzer.fingerprint != about.analysis:
+            logger.warning(
+                "the words of this collection were made as %s, and questions are read as %s: export and import it",
+                about.analysis,
+                self._analyzer.fingerprint,
+            )
 
     @classmethod
     def create(
         cls,
         path: Path,
-        embedder: TextEmbedder,
+        embedder: TextEmbedder | None,
         options: CollectionOptions | None = None,
         *,
-        chunker: Chunker | None = None,
+        chunker: Chunker = whole_document,
         chunking: str = "whole",
     ) -> Collection:
-        """Begin a collection. chunker: how documents are cut; chunking: its name and settings, kept with the collection."""
-        raise NotImplementedError
+        """Begin a collection in a folder. chunker: how documents are cut; chunking: its name and settings, which are kept.
+
+        Without an embedder it can keep words only. Raises InputError where a collection is already.
+        """
+        about = describe_collection(embedder, options or CollectionOptions(), chunking)
+        return cls(EmbeddedStore.create(path, about), about, embedder, chunker=chunker)
 
     @classmethod
-    def open(cls, path: Path, embedder: TextEmbedder | None = None, *, chunker: Chunker | None = None) -> Collection:
-        """Open a stored collection. Without an embedder only ready vectors and words can be searched.
+    def open(cls, path: Path, embedder: TextEmbedder | None = None, *, chunker: Chunker = whole_document) -> Collection:
+        """Open a stored collection. Without an embedder only words and ready vectors can be searched and stored.
 
         Raises NotFound, and CollectionMismatch for an embedder of another space than the stored vectors.
         """
-        raise NotImplementedError
+        store = EmbeddedStore.open(path)
+        try:
+            return cls(store, store.about, embedder, chunker=chunker)
+        except CollectionMismatch:
+            store.close()
+            raise
+
+    # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def upsert(
         self, documents: Iterable[Document], *, on_progress: Callable[[UpsertReport], object] | None = None
     ) -> UpsertReport:
-        """Chunk, embed and store what is new or changed."""
-        raise NotImplementedError
+        """Chunk, embed and store what is new or changed; what is stored already is passed over.
 
-    def upsert_embedded(self, documents: Sequence[EmbeddedDocument]) -> None:
-        """Store documents whose vectors are ready, of the collection's own space (late chunking, imports)."""
-        raise NotImplementedError
+        on_progress: called with what each transaction did, when it is safe on disk. A run that was ended goes on where it
+        stopped when it is given the same documents. Raises InputError for an id that comes twice.
+        """
+        total = UpsertReport()
+        for window in self._windows(documents):
+            report = self._upsert_window(window)
+            total += report
+            if on_progress is not None:
+                on_progress(report)
+        return total
+
+    def _windows(self, documents: Iterable[Document]) -> Iterator[list[tuple[Document, StoredDocument | None]]]:
+        """Documents with what is stored of them, so many that a window's new chunks are embedded together."""
+        seen: set[str] = set()
+        some: list[Document] = []
+        for document in documents:
+            if document.id in seen:
+                raise InputError(
+                    f"The id {document.id!r} comes twice among the documents of one upsert; expected each once."
+                )
+            seen.add(document.id)
+            some.append(document)
+            if len(some) == _WINDOW_DOCUMENTS:
+                yield self._with_stored(some)
+                some = []
+        if some:
+            yield self._with_stored(some)
+
+    def _with_stored(self, documents: Sequence[Document]) -> list[tuple[Document, StoredDocument | None]]:
+        ids = tuple(document.id for document in documents)
+        stored = {found.id: found for found in self.store.documents(In("@id", ids, tuple(map(kind_of, ids))))}
+        return [(document, stored.get(document.id)) for document in documents]
+
+    def _upsert_window(self, window: Sequence[tuple[Document, StoredDocument | None]]) -> UpsertReport:
+        new = [document for document, stored in window if stored is None]
+        same = [
+            (document, stored) for document, stored in window if stored and stored.content_hash == document.content_hash
+        ]
+        changed = [d for d, stored in window if stored and stored.content_hash != d.content_hash]
+        described = [d for d, stored in same if (d.source, d.metadata) != (stored.source, stored.metadata)]
+        n_chunks = 0
+        for some, chunks in _by_chunks([*new, *changed], self._chunker):
+            self.store.upsert(self._embedded(some, chunks))
+            n_chunks += sum(map(len, chunks))
+        if described:
+            self.store.describe(described)
+        return UpsertReport(len(new), len(changed), len(described), len(same) - len(described), n_chunks)
+
+    def _embedded(self, documents: Sequence[Document], chunks: Sequence[Sequence[Chunk]]) -> list[EmbeddedDocument]:
+        options = self.about.options
+        texts = [self._text(d, chunk) for d, its in zip(documents, chunks, strict=True) for chunk in its]
+        vectors = self._embed_documents(texts) if options.outputs else None
+        made, start = [], 0
+        for document, its in zip(documents, chunks, strict=True):
+            stop = start + len(its)
+            words = (
+                tuple(tuple(analyze(text, self._analyzer)) for text in texts[start:stop]) if options.lexical else None
+            )
+            made.append(_sliced(document, tuple(its), vectors, words, slice(start, stop)))
+            start = stop
+        return made
+
+    def _text(self, document: Document, chunk: Chunk) -> str:
+        return searchable_text(document, chunk) if self.about.options.with_title else chunk.text
+
+    def _embed_documents(self, texts: Sequence[str]) -> Embeddings:
+        embeddings = self._need_embedder().embed(texts, document_options(self.about.options))
+        if embeddings.fingerprint != self.about.fingerprint:
+            raise CollectionMismatch(
+                f"The embedder gave vectors of the space {embeddings.fingerprint}; this collection keeps "
+                f"{self.about.fingerprint}."
+            )
+        return embeddings
+
+    def upsert_embedded(self, documents: Sequence[EmbeddedDocument], *, fingerprint: str) -> None:
+        """Store documents whose vectors are ready: late chunking, imports. fingerprint: of the space of the vectors.
+
+        Words are made from the texts where they are not given. Raises CollectionMismatch for vectors of another space,
+        InputError for vectors that do not fit.
+        """
+        if fingerprint != self.about.fingerprint:
+            raise CollectionMismatch(
+                f"The vectors are of the space {fingerprint}; this collection keeps {self.about.fingerprint} "
+                f"({self.about.model}). Embed the texts with that model, or migrate the collection."
+            )
+        self.store.upsert([self._complete(one) for one in documents])
+
+    def _complete(self, one: EmbeddedDocument) -> EmbeddedDocument:
+        """With words, and refused where a kind is missing that the collection keeps."""
+        for kind in self.about.options.outputs:
+            if getattr(one, kind) is None and one.chunks:
+                raise InputError(
+                    f"Document {one.document.id!r} comes without {kind} vectors, which this collection keeps."
+                )
+        if one.words is not None or not self.about.options.lexical:
+            return one
+        words = tuple(tuple(analyze(self._text(one.document, chunk), self._analyzer)) for chunk in one.chunks)
+        return EmbeddedDocument(one.document, one.chunks, one.dense, one.sparse, one.multi_vector, words)
 
     def delete(self, *, ids: Sequence[str] | None = None, where: Mapping[str, object] | None = None) -> int:
-        """Remove documents by id or by filter; gives how many."""
-        raise NotImplementedError
+        """Remove documents by id or by filter; gives how many there were. Raises InputError unless one of both is given."""
+        if (ids is None) == (where is None):
+            raise InputError("Delete by ids or by a filter: give one of both.")
+        if ids is not None:
+            return self.store.delete(ids)
+        assert where is not None
+        return self.store.delete_where(parse_filter(where))
+
+    # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def search(
         self,
@@ -105,29 +230,170 @@ class Collection:
         rerank: RerankFunction | None = None,
         with_text: bool = False,
     ) -> list[Hit]:
-        """The k best chunks."""
-        raise NotImplementedError
+        """The k best chunks, best first. where: a filter. rerank: reads the best candidates again. with_text: the
+        documents' whole text in the hits.
+
+        Raises InputError for what the collection keeps nothing for, and for a filter that is not of the language.
+        """
+        options = options or SearchOptions()
+        retrievers = resolve_mode(options.mode, self.about.options)
+        outputs: tuple[Output, ...] = tuple(kind for kind in self.about.options.outputs if kind in retrievers)
+        asked = self._query(query, outputs, with_words="lexical" in retrievers)
+        tree = _parsed(where)
+        return search(
+            self.store, asked, k, options, retrievers=retrievers, where=tree, rerank=rerank, with_text=with_text
+        )
+
+    def _query(self, text: str, outputs: tuple[Output, ...], *, with_words: bool) -> Query:
+        words = tuple(analyze(text, self._analyzer)) if with_words else None
+        if not outputs:
+            return Query(text, words)
+        kept = self.about.options
+        embedded = self._need_embedder().embed(
+            [text], EmbedOptions(role="query", dimensions=kept.dimensions, outputs=outputs)
+        )
+        dense = embedded.dense[0].astype(np.float32) if embedded.dense is not None else None
+        lists = embedded.multi_vector[0] if embedded.multi_vector is not None else None
+        return Query(text, words, dense, embedded.sparse, lists)
+
+    def search_by_vector(
+        self,
+        vector: NDArray[np.float32],
+        k: int = 10,
+        options: SearchOptions | None = None,
+        *,
+        where: Mapping[str, object] | None = None,
+        with_text: bool = False,
+    ) -> list[Hit]:
+        """The k chunks nearest to a vector (D,) of the collection's space."""
+        query = Query("", dense=np.asarray(vector, np.float32))
+        options = options or SearchOptions()
+        return search(self.store, query, k, options, retrievers=("dense",), where=_parsed(where), with_text=with_text)
 
     def more_like(self, document_id: str, k: int = 10, *, where: Mapping[str, object] | None = None) -> list[Hit]:
-        """The k chunks nearest to a stored document, one a document, without itself."""
-        raise NotImplementedError
+        """The k documents nearest to a stored one, each by its nearest chunk; without itself.
+
+        Nearest to the mean of its chunks' vectors. Raises NotFound.
+        """
+        with self.store.reading():
+            keys = [stored.key for stored in self.store.chunks_of(document_id)]
+            if not keys:
+                return []
+            mean = self.store.vectors(keys).mean(axis=0)
+            others = {"and": [{"@id": {"!=": document_id}}, where or {}]}
+            return self.search_by_vector(mean, k, SearchOptions(group_by_document=True), where=others)
 
     def get(self, document_id: str) -> Document:
         """The document as it was given. Raises NotFound."""
-        raise NotImplementedError
+        return self.store.document(document_id)
 
-    def documents(self, where: Mapping[str, object] | None = None) -> Iterable[StoredDocument]:
+    def documents(self, where: Mapping[str, object] | None = None) -> Iterator[StoredDocument]:
         """What is stored, by id, with content hashes."""
-        raise NotImplementedError
+        return self.store.documents(_parsed(where))
 
     def chunks_of(self, document_id: str) -> list[Chunk]:
         """A document's chunks by position. Raises NotFound."""
-        raise NotImplementedError
+        return [stored.chunk for stored in self.store.chunks_of(document_id)]
 
     def count(self) -> Counts:
         """How much is stored."""
-        raise NotImplementedError
+        return self.store.count()
 
     def close(self) -> None:
         """Give connections and memory back."""
-        raise NotImplementedError
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _need_embedder(self) -> TextEmbedder:
+        if self.embedder is None:
+            raise InputError(
+                f"This collection was opened without its model, {self.about.model}: only words and ready vectors can be used."
+            )
+        return self.embedder
+
+
+def document_options(options: CollectionOptions) -> EmbedOptions:
+    """How the collection's documents are embedded."""
+    return EmbedOptions(role="document", dimensions=options.dimensions, outputs=options.outputs or ("dense",))
+
+
+def describe_collection(embedder: TextEmbedder | None, options: CollectionOptions, chunking: str) -> About:
+    """What a new collection says of itself. Raises InputError for vectors without an embedder."""
+    if embedder is None and options.outputs:
+        raise InputError(
+            f"A collection of {' and '.join(options.outputs)} vectors needs a model; words alone need none."
+        )
+    return About(
+        options=options,
+        model=embedder.name if embedder else "",
+        revision=embedder.revision if embedder else "",
+        fingerprint=embedder.fingerprint(document_options(options)) if embedder else "",
+        dimension=(options.dimensions or embedder.dimension) if embedder else 0,
+        chunking=chunking,
+        analysis=Analyzer(language=options.language).fingerprint,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def check_space(about: About, embedder: TextEmbedder) -> None:
+    """Raises CollectionMismatch unless the embedder gives vectors of the stored ones' space."""
+    if about.options.outputs and (got := embedder.fingerprint(document_options(about.options))) != about.fingerprint:
+        raise CollectionMismatch(
+            f"This collection keeps vectors of {about.model} (revision {about.revision}, space {about.fingerprint}); "
+            f"{embedder.name} (revision {embedder.revision}) gives vectors of the space {got}, which cannot be compared with "
+            "them. Open it with its own model, or migrate it to the other."
+        )
+
+
+def _parsed(where: Mapping[str, object] | None) -> Filter | None:
+    return None if where is None else parse_filter(where)
+
+
+def _by_chunks(
+    documents: Sequence[Document], chunker: Chunker
+) -> Iterator[tuple[list[Document], list[Sequence[Chunk]]]]:
+    """Documents with their chunks, so many that they are embedded together."""
+    some: list[Document] = []
+    chunks: list[Sequence[Chunk]] = []
+    for document in documents:
+        some.append(document)
+        chunks.append(chunker(document))
+        if sum(map(len, chunks)) >= _WINDOW_CHUNKS:
+            yield some, chunks
+            some, chunks = [], []
+    if some:
+        yield some, chunks
+
+
+def _sliced(
+    document: Document,
+    chunks: tuple[Chunk, ...],
+    vectors: Embeddings | None,
+    words: tuple[tuple[str, ...], ...] | None,
+    rows: slice,
+) -> EmbeddedDocument:
+    """A document's own rows of a whole window's embeddings."""
+    if vectors is None:
+        return EmbeddedDocument(document, chunks, words=words)
+    dense = vectors.dense[rows].astype(np.float32, copy=False) if vectors.dense is not None else None
+    sparse = _sparse_rows(vectors.sparse, rows) if vectors.sparse is not None else None
+    lists = _list_rows(vectors.multi_vector, rows) if vectors.multi_vector is not None else None
+    return EmbeddedDocument(document, chunks, dense, sparse, lists, words)
+
+
+def _sparse_rows(whole: SparseEmbeddings, rows: slice) -> SparseEmbeddings:
+    indptr = whole.indptr[rows.start : rows.stop + 1]
+    span = slice(indptr[0], indptr[-1])
+    return SparseEmbeddings(indptr - indptr[0], whole.indices[span], whole.values[span], whole.n_columns)
+
+
+def _list_rows(whole: MultiVectorEmbeddings, rows: slice) -> MultiVectorEmbeddings:
+    offsets = whole.offsets[rows.start : rows.stop + 1]
+    return MultiVectorEmbeddings(whole.vectors[offsets[0] : offsets[-1]], offsets - offsets[0])

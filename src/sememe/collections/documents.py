@@ -103,6 +103,11 @@ def whole_document(document: Document) -> Sequence[Chunk]:
     return [Chunk(document.id, 0, document.text, 0, len(document.text))]
 
 
+def searchable_text(document: Document, chunk: Chunk) -> str:
+    """What is embedded, searched for words, and read by a reranker: the chunk after its document's title."""
+    return f"{document.title}\n{chunk.text}" if document.title else chunk.text
+
+
 def check_text(value: object, where: str, name: str) -> None:
     """Raises InputError for what is no string, or holds half a character of UTF-16 (a lone surrogate)."""
     if not isinstance(value, str):

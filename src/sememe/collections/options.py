@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sememe.errors import InputError
+from sememe.fusion import RRF_K
 from sememe.records import Output
 
 StoredDtype = Literal["float32", "float16", "int8", "binary"]
@@ -13,6 +14,10 @@ Metric = Literal["cosine", "dot", "euclidean"]
 Mode = Literal["auto", "dense", "lexical", "sparse", "multi_vector", "hybrid"]
 Retriever = Literal["dense", "lexical", "sparse", "multi_vector"]
 Fusion = Literal["weighted", "rrf"]
+
+
+# Of the retrievers in a fusion.
+DEFAULT_WEIGHTS: dict[Retriever, float] = {"dense": 1.0, "lexical": 1.0, "sparse": 1.0, "multi_vector": 1.0}
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class SearchOptions:
     n_candidates: int = 100
     fusion: Fusion = "weighted"
     weights: tuple[tuple[Retriever, float], ...] = ()
-    rrf_k: int = 60
+    rrf_k: float = RRF_K
     mmr: float | None = None
     group_by_document: bool = False
     min_score: float | None = None

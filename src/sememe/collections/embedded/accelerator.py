@@ -1,0 +1,107 @@
+"""The first pass over many vectors: a quantised copy that is scanned whole, for candidates that are then scored exactly.
+
+Product quantisation with 4 bits for each 4 values, scanned in registers (André, Kermarrec & Le Scouarnec 2015; FAISS's
+IndexPQFastScan): nothing but a codebook has to be built, adding is appending. On 100,000 × 384 clustered vectors one
+thread takes 0.37 ms for 200 candidates, recall@10 1.000 after exact scoring; RaBitQ 1.05 ms, SQ8 2.7 ms, numpy 6.9 ms. A
+graph (HNSW) is quicker still, and loses recall under filters and 30 s in building.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+# Below this, looking at every vector takes less than a millisecond.
+WORTH_FROM = 10_000
+_VALUES_A_CODE = 4
+_TRAINING_ROWS = 20_000
+# Candidates for the 10 best: doubled until the self-check finds the same as exact search.
+_DEPTHS = (200, 400, 800, 1600)
+_ENOUGH_RECALL = 0.995
+
+Floats = NDArray[np.float32]
+
+
+@cache
+def faiss_library() -> ModuleType | None:
+    """FAISS, or None where it is not installed: then every search looks at every vector."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss  # type: ignore[no-any-return]
+
+
+class Accelerator:
+    """Codes of all slots, in their order. depth: candidates to take for the 10 best."""
+
+    def __init__(self, index: object, depth: int, dimension: int) -> None:
+        self._index, self.depth, self._dimension = index, depth, dimension
+
+    @classmethod
+    def trained(cls, sample: Floats, *, euclidean: bool) -> Accelerator | None:
+        """An empty one with a codebook for vectors like the sample (n, D); None without FAISS."""
+        if (faiss := faiss_library()) is None:
+            return None
+        dimension = -(-sample.shape[1] // _VALUES_A_CODE) * _VALUES_A_CODE
+        metric = faiss.METRIC_L2 if euclidean else faiss.METRIC_INNER_PRODUCT
+        index = faiss.IndexPQFastScan(dimension, dimension // _VALUES_A_CODE, 4, metric)
+        index.train(_padded(sample[:_TRAINING_ROWS], dimension))
+        return cls(index, _DEPTHS[0], dimension)
+
+    @classmethod
+    def from_bytes(cls, data: NDArray[np.uint8], depth: int) -> Accelerator | None:
+        """What `to_bytes` gave; None without FAISS. Raises ValueError for what FAISS does not read."""
+        if (faiss := faiss_library()) is None:
+            return None
+        try:
+            index = faiss.deserialize_index(np.array(data))
+        except RuntimeError as exc:
+            raise ValueError(f"FAISS cannot read the stored index: {exc}") from exc
+        return cls(index, depth, index.d)
+
+    def to_bytes(self) -> NDArray[np.uint8]:
+        """The codebook and all codes."""
+        faiss = faiss_library()
+        assert faiss is not None
+        data: NDArray[np.uint8] = faiss.serialize_index(self._index)
+        return data
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)  # type: ignore[attr-defined]
+
+    def add(self, vectors: Floats) -> None:
+        """(n, D) for the next n slots."""
+        self._index.add(_padded(vectors, self._dimension))  # type: ignore[attr-defined]
+
+    def candidates(self, query: Floats, n: int) -> NDArray[np.int64]:
+        """The slots of about the n nearest vectors to a query (D,), in no useful order."""
+        slots: NDArray[np.int64] = self._index.search(_padded(query[None], self._dimension), min(n, len(self)))[1][0]  # type: ignore[attr-defined]
+        return slots[slots >= 0]
+
+    def checked(self, queries: Floats, best: NDArray[np.int64]) -> None:
+        """Set the depth at which the candidates hold the exact best (n, 10) of the queries (n, D)."""
+        for depth in _DEPTHS:
+            found = [
+                np.isin(row, self.candidates(query, depth)).mean() for query, row in zip(queries, best, strict=True)
+            ]
+            self.depth = depth
+            if (recall := float(np.mean(found))) >= _ENOUGH_RECALL:
+                break
+        else:
+            logger.warning("the first pass holds %.1f %% of the true 10 nearest at %d candidates", 100 * recall, depth)
+        logger.debug("first pass: depth %d, recall@10 %.4f on %d checks", self.depth, recall, len(queries))
+
+
+def _padded(vectors: Floats, dimension: int) -> Floats:
+    if vectors.shape[1] == dimension:
+        return np.ascontiguousarray(vectors, np.float32)
+    padded = np.zeros((len(vectors), dimension), np.float32)
+    padded[:, : vectors.shape[1]] = vectors
+    return padded
