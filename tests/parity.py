@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -32,6 +33,21 @@ from sememe.records import Batch, Tokens
 LIMIT = 5e-6
 
 States = NDArray[np.float32]
+
+
+def cases(configs: Iterable[str], *, wide: float, slow: Sequence[str] = ()) -> pytest.MarkDecorator:
+    """Every config at both initialisations, as `name` and `sigma`.
+
+    Wide weights show a wrong step, the library's own a wrong eps. So the quick tests take every config wide, and only the
+    first one, and those that are about eps, at the library's own. slow: large configs, left to the slow tests entirely.
+    """
+    params = []
+    for i, name in enumerate(configs):
+        for sigma, label in ((wide, "wide"), (None, "own initialisation")):
+            is_quick = name not in slow and (sigma is not None or i == 0 or "eps" in name)
+            marks = () if is_quick else (pytest.mark.slow,)
+            params.append(pytest.param(name, sigma, id=f"{name}, {label}", marks=marks))
+    return pytest.mark.parametrize(("name", "sigma"), params)
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,19 @@ ENTRIES = [
 ]
 
 
-def _giving(*outputs: str) -> Any:
+def _each(entries: Sequence[CatalogueEntry]) -> pytest.MarkDecorator:
+    """Parametrises over these; the quick tests take the first of each architecture and way of pooling."""
+    seen, params = set(), []
+    for entry in entries:
+        way = (entry.family, entry.outputs, entry.recipe.pooling)
+        params.append(pytest.param(entry, id=entry.id, marks=(pytest.mark.slow,) if way in seen else ()))
+        seen.add(way)
+    return pytest.mark.parametrize("entry", params)
+
+
+def _giving(*outputs: str) -> pytest.MarkDecorator:
     """Parametrises over the entries that give these."""
-    chosen = [e for e in ENTRIES if set(outputs) <= set(e.outputs) and e.family != "static"]
-    return pytest.mark.parametrize("entry", chosen, ids=lambda entry: entry.id)
+    return _each([e for e in ENTRIES if set(outputs) <= set(e.outputs) and e.family != "static"])
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +191,7 @@ def test_dense_vectors_equal_the_reference(entry: CatalogueEntry, folders: Any) 
 STATIC = [entry for entry in ENTRIES if entry.family == "static"]
 
 
-@pytest.mark.parametrize("entry", STATIC, ids=lambda entry: entry.id)
+@_each(STATIC)
 def test_static_vectors_equal_the_reference(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
     library = Tokenizer.from_file(str(next(iter(folder.rglob("tokenizer.json")))))
@@ -222,7 +231,7 @@ def _sparse(engine: Engine, texts: Sequence[str], role: Role | None) -> NDArray[
 SPLADE = [entry for entry in ENTRIES if entry.outputs == ("sparse",)]
 
 
-@pytest.mark.parametrize("entry", SPLADE, ids=lambda entry: entry.id)
+@_each(SPLADE)
 def test_sparse_vectors_equal_sparse_encoders(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
     engine, theirs = _load(folder, entry), SparseEncoder(str(folder), device="cpu")
@@ -257,7 +266,7 @@ def test_token_weights_equal_the_reference(entry: CatalogueEntry, folders: Any) 
 COLBERT = [entry for entry in ENTRIES if entry.outputs == ("multi_vector",) and entry.id != "jinaai/jina-colbert-v2"]
 
 
-@pytest.mark.parametrize("entry", COLBERT, ids=lambda entry: entry.id)
+@_each(COLBERT)
 def test_token_vectors_equal_multi_vector_encoders(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
     engine, theirs = _load(folder, entry), MultiVectorEncoder(str(folder), device="cpu")
@@ -315,7 +324,7 @@ def test_every_kind_of_output_is_tested() -> None:
     assert kinds == {"dense", "sparse", "multi_vector", "score"}  # scores: tests/engine/test_reranker.py
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
+@_each(ENTRIES)
 def test_what_the_catalogue_promises_is_given(entry: CatalogueEntry, folders: Any) -> None:
     loaded = engines.load(folders(entry), like=entry.id, allow_pickle=True)
     recipe = loaded.engine.checkpoint.recipe

@@ -132,7 +132,14 @@ pieces_of_text = st.one_of(
 )
 
 
-@pytest.mark.parametrize("name", [*TRAINED, *PUBLISHED])
+# Siblings of others here: their windows are cut by the same rules.
+_SIBLINGS = ("gpt2", "llama", "roberta-base", "clip", "whisper-tiny")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=(pytest.mark.slow,) if name in _SIBLINGS else ()) for name in (*TRAINED, *PUBLISHED)],
+)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=pieces_of_text, n_tokens=st.integers(1, 40), chars_per_token=st.sampled_from([0.25, 1.0, 3.0]))
 @example(text="a" * 1000 + " b", n_tokens=5, chars_per_token=1.0)

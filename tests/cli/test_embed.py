@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_job_that_waits_for_standard_input(tmp_path: Path) -> None
     process.stdin.close()
 
 
-@pytest.mark.parametrize(("name", "seed"), [("out.npy", 1), ("out.parquet", 2)])
+@pytest.mark.parametrize(("name", "seed"), [pytest.param("out.npy", 1, marks=pytest.mark.slow), ("out.parquet", 2)])
 def test_killed_at_any_moment_nothing_is_lost_or_done_twice(tmp_path: Path, source: Path, name: str, seed: int) -> None:
     """kill -9, at random moments, until the job is done; the output is that of a job left in peace."""
     chance = random.Random(seed)

@@ -31,6 +31,7 @@ PAIRS = [
 ]
 NATIVE = ("ms_marco", "cross_encoder_old", "cross_encoder_labels", "bge_reranker", "modernbert_reranker")
 """Kinds that CrossEncoder reads by itself."""
+SIGMAS = pytest.mark.parametrize("sigma", [pytest.param(None, marks=pytest.mark.slow), 0.3])
 
 
 def _near(got: NDArray[Any], expected: NDArray[Any], limit: float = 1e-5) -> None:
@@ -53,7 +54,7 @@ def ours(folder: Path) -> Reranker:
 
 
 @pytest.mark.parametrize("backend", ["openvino", "torch"])
-@pytest.mark.parametrize("sigma", [None, 0.3])
+@SIGMAS
 @pytest.mark.parametrize("kind", NATIVE)
 def test_scores_equal_cross_encoders(kind: str, sigma: float | None, backend: str, tmp_path: Path) -> None:
     folder = specimens.make(kind, tmp_path, sigma=sigma)
@@ -82,7 +83,7 @@ def test_modernbert_may_pool_by_the_mean(tmp_path: Path) -> None:
     _near(Reranker(folder, precision="float32").predict(PAIRS), theirs.predict(PAIRS))
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3])
+@SIGMAS
 def test_gte_scores_equal_the_native_class(sigma: float | None, tmp_path: Path) -> None:
     folder = specimens.make("gte_reranker", tmp_path, sigma=sigma)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -121,7 +122,7 @@ def _asked(folder: Path, pairs: list[tuple[str, str]], max_length: int, instruct
 
 
 @pytest.mark.parametrize("kind", ["qwen3_reranker", "qwen3_reranker_untied"])
-@pytest.mark.parametrize("sigma", [None, 0.3])
+@SIGMAS
 def test_yes_against_no_equals_the_native_class(kind: str, sigma: float | None, tmp_path: Path) -> None:
     folder = specimens.make(kind, tmp_path, sigma=sigma)
     ours = Reranker(folder, like=LIKE, precision="float32", max_length=200)

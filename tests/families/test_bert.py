@@ -49,8 +49,7 @@ def _body(kind: str, folder: Path, *, sigma: float | None = 0.3, **overrides: An
     return parity.load(specimens.make(kind, folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3], ids=["own initialisation", "sigma 0.3"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=0.3)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     kind, overrides = CONFIGS[name]
     body = _body(kind, tmp_path, sigma=sigma, **overrides)

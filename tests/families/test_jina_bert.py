@@ -35,9 +35,8 @@ def _body(kind: str, folder: Path, *, sigma: float | None = 0.3, **overrides: An
     return parity.load(specimens.make(kind, folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3], ids=["small initialisation", "sigma 0.3"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=0.3)
 def test_hidden_states_equal_the_reference(name: str, kind: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(kind, tmp_path, sigma=sigma, **CONFIGS[name])
     parity.check(body, parity.ragged(body, seed=len(name)))

@@ -35,7 +35,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "float16": {"dtype": "float16", "max_position_embeddings": 42},
 }
-SIGMAS = pytest.mark.parametrize("sigma", [None, 0.3], ids=["small initialisation", "sigma 0.3"])
+SIGMAS = pytest.mark.parametrize(
+    "sigma", [pytest.param(None, id="small initialisation", marks=pytest.mark.slow), pytest.param(0.3, id="sigma 0.3")]
+)
 
 
 def _body(folder: Path, *, sigma: float | None = 0.3, task: str | None = None, **overrides: Any) -> parity.Body:
@@ -66,8 +68,7 @@ def test_hidden_states_equal_the_reference(task: str | None, sigma: float | None
 
 
 # Of 0.3, an adapter of scale 1.5 makes float32's rounding so large that transformers in float32 is 1e-5 away from float64.
-@pytest.mark.parametrize("sigma", [None, 0.2], ids=["small initialisation", "sigma 0.2"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=0.2)
 def test_other_configs_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(tmp_path, sigma=sigma, task="separation", **CONFIGS[name])
     _check(body, "separation", parity.ragged(body, seed=len(name)))

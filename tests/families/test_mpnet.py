@@ -33,8 +33,7 @@ def _body(folder: Path, *, sigma: float | None = 0.3, **overrides: Any) -> parit
     return parity.load(specimens.make("mpnet", folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3], ids=["own initialisation", "sigma 0.3"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=0.3)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(tmp_path, sigma=sigma, **CONFIGS[name])
     parity.check(body, parity.ragged(body, seed=len(name), avoid=(PADDING,)))

@@ -43,8 +43,7 @@ def _body(folder: Path, *, sigma: float | None = WIDE, **overrides: Any) -> pari
     return parity.load(specimens.make("nomic_v1", folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, WIDE], ids=["own initialisation", "wide"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=WIDE)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     kind, overrides = CONFIGS[name]
     body = parity.load(specimens.make(kind, tmp_path, sigma=sigma, **overrides))

@@ -26,8 +26,7 @@ def _body(folder: Path, *, sigma: float | None = 0.3, **overrides: Any) -> parit
     return parity.load(specimens.make("nomic_moe", folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3], ids=["small initialisation", "sigma 0.3"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=0.3)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(tmp_path, sigma=sigma, **CONFIGS[name])
     parity.check(body, parity.ragged(body, seed=len(name)))

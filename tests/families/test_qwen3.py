@@ -45,8 +45,14 @@ def _raw(**change: Any) -> dict[str, Any]:
     return {**specimens.kind("qwen3").raw_config({}), **change}
 
 
-@pytest.mark.parametrize("sigma", [None, WIDE], ids=["own initialisation", "wide"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(
+    CONFIGS,
+    wide=WIDE,
+    slow=(
+        "long enough for every cut of the queries",
+        "14 layers",
+    ),
+)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(tmp_path, sigma=sigma, **CONFIGS[name])
     parity.check(body, parity.ragged(body, seed=len(name)), limit=1e-5 if body.config.n_layers > 12 else parity.LIMIT)

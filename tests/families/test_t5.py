@@ -37,8 +37,7 @@ def _body(folder: Path, *, sigma: float | None = WIDE, **overrides: Any) -> pari
     return parity.load(specimens.make("gtr", folder, sigma=sigma, **overrides))
 
 
-@pytest.mark.parametrize("sigma", [None, WIDE], ids=["own initialisation", "wide"])
-@pytest.mark.parametrize("name", CONFIGS)
+@parity.cases(CONFIGS, wide=WIDE)
 def test_hidden_states_equal_the_reference(name: str, sigma: float | None, tmp_path: Path) -> None:
     body = _body(tmp_path, sigma=sigma, **CONFIGS[name])
     parity.check(body, parity.ragged(body, seed=len(name)))

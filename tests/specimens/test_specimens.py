@@ -14,7 +14,7 @@ BODIES = [name for name in KINDS if "vocab_size" in kind(name).config or name ==
 """All but the static ones."""
 
 
-@pytest.mark.parametrize("sigma", [None, 0.3])
+@pytest.mark.parametrize("sigma", [pytest.param(None, marks=pytest.mark.slow), 0.3])
 @pytest.mark.parametrize("kind", BODIES)
 def test_reference_hidden_states_are_finite_and_vary(kind: str, sigma: float | None, tmp_path: Path) -> None:
     folder = make(kind, tmp_path, sigma=sigma)
