@@ -63,6 +63,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("server",),
     "orjson": ("server",),
     "prometheus_client": ("server",),
+    "grpc": ("server",),
+    "grpc_health": ("server",),
+    "grpc_reflection": ("server",),
+    "google": ("server",),  # protobuf
     "opentelemetry": ("server",),
     "ray": ("cluster",),
     "typer": ("cli",),

@@ -21,6 +21,7 @@ from sememe.server.service import Service
 class Running:
     url: str
     service: Service
+    grpc_port: int = 0
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def run(models: Models, options: ServerOptions) -> Iterator[Running]:
         assert server.started, "the server did not start"
         port = server.servers[0].sockets[0].getsockname()[1]
         try:
-            yield Running(f"http://127.0.0.1:{port}", app.state.service)
+            yield Running(f"http://127.0.0.1:{port}", app.state.service, getattr(app.state, "grpc_port", 0))
         finally:
             server.should_exit = True
             thread.join(10)

@@ -24,6 +24,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port of TEI's gRPC interface; 0 takes a free one.", show_default="none")
+    ] = None,
     uds: Annotated[Path | None, typer.Option(help="A Unix socket instead.", show_default=False)] = None,
     alias: Annotated[
         list[str] | None, typer.Option(metavar="NAME=MODEL", help="A further name that clients may give.")
@@ -62,6 +65,7 @@ def serve(
         "models": tuple(models) if models else None,
         "host": host,
         "port": port,
+        "grpc_port": grpc_port,
         "uds": uds,
         "aliases": tuple(alias) if alias else None,
         "api_keys": _read_keys(api_key_file) if api_key_file is not None else None,
@@ -96,6 +100,11 @@ def serve(
         from sememe.server.running import run
     except ModuleNotFoundError as exc:
         raise InputError(f"sememe serve needs {exc.name}: pip install 'sememe[serve]'.") from exc
+    if options.grpc_port is not None:
+        try:
+            from sememe.server.tei_grpc import serving as serving
+        except ModuleNotFoundError as exc:
+            raise InputError(f"--grpc-port needs {exc.name}: pip install 'sememe[serve,grpc]'.") from exc
     from sememe.server.models import load_models
 
     served = load_models(options.models, options.loading, options.alias_of())

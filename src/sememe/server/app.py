@@ -46,7 +46,13 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         await service.warm_up()
+        if options.grpc_port is not None:
+            from sememe.server.tei_grpc.serving import start
+
+            grpc_server, app.state.grpc_port = await start(service, options, options.grpc_port)
         yield
+        if options.grpc_port is not None:
+            await grpc_server.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
         models.close()
 

@@ -50,26 +50,33 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What one dialect takes and gives under a path, as pydantic knows types. None: no body, or an answer that is no JSON."""
+
+    dialect: Dialect
+    body: type[BaseModel] | None = None
+    answer: Any = None
+
+
+@dataclass(frozen=True)
 class Route:
     """One path, for the application and its OpenAPI document.
 
-    dialects, bodies, answers: several where a path is shared. bodies, answers: as pydantic knows types; no answer is an
-    empty one. gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts.
+    claims: several where dialects share the path; the first one's errors are said where nobody else is asked.
+    gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts.
     """
 
     path: str
     endpoint: Endpoint
-    dialects: tuple[Dialect, ...]
-    bodies: tuple[type[BaseModel], ...] = ()
-    answers: tuple[Any, ...] = ()
+    claims: tuple[Claim, ...]
     method: str = "POST"
     summary: str = ""
     gives_embeddings: bool = False
 
     @property
     def dialect(self) -> Dialect:
-        """Whose errors are said where nobody else's are asked for."""
-        return self.dialects[0]
+        """Whose errors are said where nobody else is asked."""
+        return self.claims[0].dialect
 
 
 def route(
@@ -92,7 +99,8 @@ def route(
         except Exception as error:
             return refusal(dialect, error)
 
-    return Route(path, endpoint, (dialect,), (body,), (answer,), summary=summary, gives_embeddings=gives_embeddings)
+    claim = Claim(dialect, body, answer)
+    return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings)
 
 
 def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, summary: str) -> Route:
@@ -104,8 +112,7 @@ def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, su
         except Exception as error:
             return refusal(dialect, error)
 
-    answers = () if answer is None else (answer,)
-    return Route(path, endpoint, (dialect,), (), answers, method="GET", summary=summary)
+    return Route(path, endpoint, (Claim(dialect, None, answer),), method="GET", summary=summary)
 
 
 class ClientGone(SememeError):
@@ -158,7 +165,7 @@ def conditions(request: Request) -> Conditions:
     priority = headers.get("x-priority")
     if priority not in (None, "interactive", "bulk"):
         raise ProblemError(Problem("input", f"X-Priority is {priority[:40]!r}; expected interactive or bulk."))
-    raw = headers.get("x-deadline-ms") or headers.get("x-request-timeout-ms")
+    raw = headers.get("x-deadline-ms", headers.get("x-request-timeout-ms"))
     seconds = None
     if raw is not None:
         if not (raw.isascii() and raw.isdigit() and len(raw) <= 8 and 0 < int(raw) < 86_400_000):

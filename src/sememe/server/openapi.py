@@ -12,7 +12,6 @@ from sememe import __version__
 from sememe.server.answers import ARROW, JSON, RAW
 from sememe.server.exchange import Route
 
-_REF = "#/components/schemas/{model}"
 _COUNTS = {"type": "string", "pattern": r"^\d+(,\d+)*$"}
 _CONDITIONS = {
     "X-Deadline-Ms": ({"type": "string", "pattern": r"^[1-9]\d{0,6}$"}, "Milliseconds until nobody wants the answer."),
@@ -42,21 +41,21 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 class _Schemas:
-    """Schemas by the types' names; two types of one name, of two dialects, are told apart by their modules."""
+    """Schemas by dialect and type."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
 
-    def content(self, types: Sequence[Any], mode: JsonSchemaMode, dialect: str) -> dict[str, Any]:
-        """JSON of one of these types."""
-        found = [self._schema(one, mode, dialect) for one in types]
+    def content(self, types: Sequence[tuple[str, Any]], mode: JsonSchemaMode) -> dict[str, Any]:
+        """JSON of one of these types. types: with their dialect's name."""
+        found = [self._schema(one, mode, dialect) for dialect, one in types]
         return {JSON: {"schema": found[0] if len(found) == 1 else {"anyOf": found}}}
 
     def _schema(self, one: Any, mode: JsonSchemaMode, dialect: str) -> dict[str, Any]:
         ref = f"#/components/schemas/{dialect}.{{model}}"
         schema = TypeAdapter(one).json_schema(ref_template=ref, mode=mode)
         definitions = schema.pop("$defs", {})
-        if "$ref" not in schema and "title" in schema and schema.get("type") == "object":
+        if "title" in schema and schema.get("type") == "object":
             definitions[schema["title"]] = schema
             schema = {"$ref": ref.format(model=schema["title"])}
         self.found |= {f"{dialect}.{name}": definition for name, definition in definitions.items()}
@@ -64,26 +63,27 @@ class _Schemas:
 
 
 def _operation(declared: Route, schemas: _Schemas) -> dict[str, Any]:
-    name = declared.dialect.name
+    answers = [(claim.dialect.name, claim.answer) for claim in declared.claims if claim.answer is not None]
+    bodies = [(claim.dialect.name, claim.body) for claim in declared.claims if claim.body is not None]
+    errors = [(claim.dialect.name, claim.dialect.error_body) for claim in declared.claims]
     answer: dict[str, Any] = {"description": "The answer"}
-    if declared.answers:
-        answer["content"] = schemas.content(declared.answers, "serialization", name)
+    if answers:
+        answer["content"] = schemas.content(answers, "serialization")
     if declared.gives_embeddings:
         answer["content"] |= {media: {"schema": {"type": "string", "format": "binary"}} for media in (RAW, ARROW)}
         answer["headers"] = {
             header: {"description": words, "schema": schema} for header, (schema, words) in _EMBEDDING_HEADERS.items()
         }
-    problem = schemas.content([dialect.error_body for dialect in declared.dialects], "serialization", name)
+    problem = {"description": "What went wrong", "content": schemas.content(errors, "serialization")}
     operation: dict[str, Any] = {
         "summary": declared.summary,
         "operationId": f"{declared.method.lower()} {declared.path}",
-        "tags": [dialect.name for dialect in declared.dialects],
-        "responses": {"200": answer, "default": {"description": "What went wrong", "content": problem}},
+        "tags": [claim.dialect.name for claim in declared.claims],
+        "responses": {"200": answer, "default": problem},
         "parameters": _parameters(declared),
     }
-    if declared.bodies:
-        content = schemas.content(declared.bodies, "validation", name)
-        operation["requestBody"] = {"required": True, "content": content}
+    if bodies:
+        operation["requestBody"] = {"required": True, "content": schemas.content(bodies, "validation")}
     return operation
 
 

@@ -16,6 +16,7 @@ class ServerOptions:
 
     api_keys: any of them opens every route but health; none leaves the server open. cors_origins: none by default.
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
+    grpc_port: of TEI's gRPC interface on the same host, None for none.
     uds: a Unix socket instead of host and port. certificate, key: files in PEM, for TLS.
     """
 
@@ -23,6 +24,7 @@ class ServerOptions:
     aliases: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
     uds: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -38,8 +40,10 @@ class ServerOptions:
         for name in ("max_body_bytes", "max_inputs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more.")
-        if not 0 <= self.port <= 65535:
-            raise InputError(f"port is {self.port}; expected 0 to 65535, where 0 takes a free one.")
+        for name in ("port", "grpc_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65535:
+                raise InputError(f"{name} is {port}; expected 0 to 65535, where 0 takes a free one.")
         if (self.certificate is None) != (self.key is None):
             raise InputError("TLS needs both files: certificate and key.")
         if any(not key.strip() or not key.isascii() for key in self.api_keys):

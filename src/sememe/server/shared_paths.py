@@ -29,15 +29,13 @@ def by_field(routes: Mapping[str, Route], otherwise: Route) -> Route:
                     return await route.endpoint(request)
         return await otherwise.endpoint(request)
 
-    claimed = list(dict.fromkeys((otherwise, *routes.values())))
+    claims = {claim.dialect.name: claim for route in (otherwise, *routes.values()) for claim in route.claims}
     return Route(
         otherwise.path,
         endpoint,
-        tuple(dict.fromkeys(dialect for route in claimed for dialect in route.dialects)),
-        tuple(dict.fromkeys(body for route in claimed for body in route.bodies)),
-        tuple(answer for route in claimed for answer in route.answers),
-        summary=" or ".join(dict.fromkeys(route.summary for route in claimed)),
-        gives_embeddings=any(route.gives_embeddings for route in claimed),
+        tuple(claims.values()),
+        summary=" or ".join(dict.fromkeys(route.summary for route in (otherwise, *routes.values()))),
+        gives_embeddings=otherwise.gives_embeddings,
     )
 
 

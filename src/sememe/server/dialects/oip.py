@@ -26,7 +26,7 @@ from sememe import __version__
 from sememe.records import Embeddings
 from sememe.server import asked, exchange
 from sememe.server.answers import embedding_headers, embeddings_answer, form_of, json_answer
-from sememe.server.exchange import Route, get_route, refusal
+from sememe.server.exchange import Claim, Route, get_route, refusal
 from sememe.server.models import EmbeddingModel
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.service import Conditions, EmbedCall, Embedded, ScoreCall, Service
@@ -165,9 +165,7 @@ def routes(service: Service) -> list[Route]:
     infer = Route(
         "/v2/models/{name:path}/infer",
         oip.infer,
-        (DIALECT,),
-        (InferBody,),
-        (InferAnswer,),
+        (Claim(DIALECT, InferBody, InferAnswer),),
         summary="Embed or score texts",
         gives_embeddings=True,
     )
