@@ -6,7 +6,7 @@ Source: TEI 1.9.3, which does the same: SageMaker's body is the root route's, Ve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,10 +40,23 @@ def routes(root: Route, body: type[BaseModel], handler: Callable[[Any, Given], A
         bodies = [read_body(orjson.dumps(instance), body) for instance in wrapped.instances]
         plain = replace(given, form="json")  # it is a list of JSON answers, whatever Accept says
         answers = await asyncio.gather(*(handler(one, plain) for one in bodies))
-        return json_answer({"predictions": [orjson.Fragment(answer.body) for answer in answers]})
+        predictions = {"predictions": [orjson.Fragment(answer.body) for answer in answers]}
+        return json_answer(predictions, _joined([answer.headers for answer in answers]))
 
     summary = "The root route, for Vertex AI"
     return [
         replace(root, path="/invocations", summary="The root route, for SageMaker"),
         route("/vertex", root.dialect, VertexBody, vertex, answer=VertexAnswer, summary=summary),
     ]
+
+
+def _joined(headers: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The vector space, where all have the same, and the counts of all inputs."""
+    found = {}
+    spaces = {one["x-fingerprint"] for one in headers if "x-fingerprint" in one}
+    if len(spaces) == 1:
+        found["X-Fingerprint"] = spaces.pop()
+    for name in ("X-Input-Tokens", "X-Dropped-Tokens"):
+        if all(name in one for one in headers):
+            found[name] = ",".join(one[name] for one in headers)
+    return found
