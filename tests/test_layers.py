@@ -20,7 +20,7 @@ SOURCE = ROOT / "src/sememe"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("records",),
-    ("similarity", "samples", "ops", "lexical"),
+    ("similarity", "samples", "ops", "lexical", "compat"),
     ("families", "fusion"),
     ("catalogue",),
     ("checkpoints",),
@@ -43,7 +43,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "peft": ("tuning",),
     "tokenizers": ("checkpoints",),
     "huggingface_hub": ("checkpoints",),
-    "httpx2": ("checkpoints",),  # the hub's own HTTP client: its errors are translated there
+    "httpx2": ("checkpoints", "compat"),  # the hub's own HTTP client: its errors are translated there
     "filelock": ("checkpoints",),
     "yaml": ("catalogue", "cli"),
     "pyarrow": ("tables", "collections"),  # collections: Parquet is read as documents, and written as an export
