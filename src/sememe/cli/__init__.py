@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sememe import __version__
-from sememe.cli import compat, demo, doctor, embed, models, rerank, search, serve
+from sememe.cli import compat, demo, doctor, embed, load, models, rerank, search, serve
 from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command()(search.search)
 app.command()(rerank.rerank)
 app.command()(serve.serve)
 app.command()(compat.compat)
+app.command()(load.load)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")

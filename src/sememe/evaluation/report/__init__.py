@@ -1,0 +1,1 @@
+"""Pages that stand alone: one HTML file, charts inside, no script and nothing from elsewhere."""

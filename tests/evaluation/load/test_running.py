@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+
+import numpy as np
+import pytest
+from tests.evaluation.load.serving import Behaviour, server
+
+from sememe.errors import InputError
+from sememe.evaluation.load.asking import first_model
+from sememe.evaluation.load.connection import read_address
+from sememe.evaluation.load.dialects import OpenAiDialect
+from sememe.evaluation.load.mix import Mix
+from sememe.evaluation.load.options import Level, LoadOptions, read_levels
+from sememe.evaluation.load.records import LoadResult
+from sememe.evaluation.load.report import lines, to_html, to_json
+from sememe.evaluation.load.running import ServerUnreachable, arrivals, run_load
+from sememe.evaluation.load.watching import listening_process
+
+MIX = Mix((*((f"text {'x' * i}",) for i in range(9)), ("one", "two")), "a test", numbered=True)
+
+
+def run(url: str, options: LoadOptions) -> LoadResult:
+    dialect = OpenAiDialect("served")
+    address = read_address(url, dialect.path)
+    return run_load(address, dialect, first_model(address), MIX, options, pid=os.getpid())
+
+
+def test_closed_loop_counts_every_request_and_checks_vectors() -> None:
+    options = LoadOptions(levels=read_levels("closed", "1,1..4"), stage_seconds=0.4, check_every=2)
+    with server(Behaviour()) as url:
+        found = run(url, options)
+    one, ramp = found.stages
+    assert one.level == "1 client"
+    assert ramp.level == "1..4 clients"
+    assert one.ok == one.requests > 0
+    assert not found.interrupted
+    assert found.checks.n_vectors > 0
+    assert found.checks.min_cosine == pytest.approx(1)
+    assert found.model == "served"
+    assert json.loads(json.dumps(to_json(found)))["stages"][0]["ok"] == one.ok
+    assert "<svg" in to_html(found)
+    assert any("smallest cosine" in line for line in lines(found))
+
+
+def test_a_stall_delays_everything_that_was_to_come() -> None:
+    """The point of an open loop: with one request stalled, those due meanwhile count from when they were due."""
+    options = LoadOptions(levels=read_levels("open", "100"), stage_seconds=0.8, n_checked=1, max_connections=64)
+    with server(Behaviour(stall_at=20, stall_seconds=0.5)) as url:
+        found = run(url, options)
+    slow = [request for request in found.requests if request.seconds > 0.1]
+    assert len(slow) > 20
+    assert found.stages[0].good < found.stages[0].ok or found.options.objective_seconds > 0.5
+
+
+def test_waiting_for_a_connection_counts() -> None:
+    options = LoadOptions(levels=read_levels("open", "100"), stage_seconds=0.5, n_checked=1, max_connections=1)
+    with server(Behaviour(stall_at=5, stall_seconds=0.4)) as url:
+        found = run(url, options)
+    assert max(request.sent - request.intended for request in found.requests) > 0.1
+    assert found.stages[0].longest > 0.1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        (Behaviour(after=20, status=429), "status 429"),
+        (Behaviour(after=20, closes=True), "connection closed"),
+        (Behaviour(after=20, turned=True), "wrong vectors"),
+    ],
+)
+def test_errors_are_counted_by_kind(behaviour: Behaviour, kind: str) -> None:
+    options = LoadOptions(levels=read_levels("closed", "2"), stage_seconds=0.3, check_every=2)
+    with server(behaviour) as url:
+        found = run(url, options)
+    stage = found.stages[0]
+    assert set(stage.errors) == {kind}
+    assert stage.ok + sum(stage.errors.values()) == stage.requests
+    assert any(kind in line for line in lines(found))
+
+
+def test_no_server_is_said_in_words() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ServerUnreachable, match="No answer"):
+        run(f"http://127.0.0.1:{port}", LoadOptions())
+
+
+def test_a_server_that_refuses_at_rest_is_said_with_its_words() -> None:
+    with server(Behaviour(after=0, status=401)) as url, pytest.raises(ServerUnreachable, match=r"401: .*too much"):
+        run(url, LoadOptions())
+
+
+def test_the_listening_process_is_found() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        assert listening_process(listening.getsockname()[1]) in (os.getpid(), None)
+
+
+def test_arrivals_are_poisson_at_the_rate() -> None:
+    moments = np.array(list(arrivals(Level("open", 200, 200), 50, random.Random(0))))
+    gaps = np.diff(moments)
+    assert len(moments) == pytest.approx(10_000, rel=0.05)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # exponential
+
+
+@pytest.mark.parametrize(("first", "last", "half"), [(10, 190, 0.275), (190, 10, 0.725)])
+def test_a_ramp_grows_evenly(first: float, last: float, half: float) -> None:
+    moments = np.array(list(arrivals(Level("open", first, last), 100, random.Random(1))))
+    assert len(moments) == pytest.approx(10_000, rel=0.05)
+    assert (moments < 50).mean() == pytest.approx(half, abs=0.02)
+    assert (np.diff(moments) >= 0).all()
+
+
+@pytest.mark.parametrize("text", ["", "0", "1.5", "a", "4..", "1,,2"])
+def test_levels_that_are_none(text: str) -> None:
+    with pytest.raises(InputError):
+        read_levels("closed", text)
+
+
+def test_numbered_requests_never_repeat() -> None:
+    stream = MIX.stream(0)
+    texts = [text for _ in range(50) for text in next(stream)]
+    assert len(set(texts)) == len(texts)
