@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
 CREATE TABLE deleted (chunk INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE INDEX deleted_by_generation ON deleted (generation);
 """
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Which state of the truth something belongs to. epoch: names one numbering; generation: grows with each change."""
+
+    epoch: str
+    generation: int
+
+
+def read_stamp(connection: sqlite3.Connection) -> Stamp:
+    """Of the state that this connection reads."""
+    rows = dict(connection.execute("SELECT key, value FROM about WHERE key IN ('epoch', 'generation')").fetchall())
+    return Stamp(rows["epoch"], rows["generation"])
 
 
 def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.dense import DenseVectors
 from sememe.collections.embedded.derived import Arrays, Damaged, MappedRows, append_rows, read_arrays, write_arrays
 from sememe.collections.embedded.postings import EMPTY, Postings, Rows, Segment
+from sememe.collections.embedded.schema import Stamp
 from sememe.collections.embedded.slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -25,20 +25,6 @@ _ROWS_A_READ = 4_096
 # How much may be read from the truth when a collection is opened, before a writer writes it down: this many chunks, or
 # this part of all; never more than is well kept in memory.
 LEAST_TAIL, _TAIL_PART, _MOST_TAIL = 5_000, 0.25, 50_000
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """Which state of the truth something belongs to. epoch: names one numbering; generation: grows with each change."""
-
-    epoch: str
-    generation: int
-
-
-def read_stamp(connection: sqlite3.Connection) -> Stamp:
-    """Of the state that this connection reads."""
-    rows = dict(connection.execute("SELECT key, value FROM about WHERE key IN ('epoch', 'generation')").fetchall())
-    return Stamp(rows["epoch"], rows["generation"])
 
 
 class SearchState:
@@ -153,6 +139,11 @@ class SearchState:
         for other in folder.glob("vectors-*.bin"):
             if other != vectors_path(folder, self.epoch):
                 other.unlink(missing_ok=True)
+
+
+def remove_index(folder: Path) -> None:
+    """Take the written index away, if there is one; nothing is lost."""
+    (folder / _INDEX).unlink(missing_ok=True)
 
 
 def vectors_path(folder: Path, epoch: str) -> Path:

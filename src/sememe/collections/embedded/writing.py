@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
 from sememe.collections.documents import Document
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.filter_sql import KINDS
+from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import pack_terms
 from sememe.collections.filters import kind_of
 from sememe.collections.store import EmbeddedDocument
-from sememe.errors import InputError
+from sememe.errors import InputError, NotFound
 
 _NAMES_A_QUERY = 500
 _MOST_CACHED_TERMS = 500_000
@@ -76,21 +78,47 @@ def check_upsert(documents: Sequence[EmbeddedDocument]) -> None:
 def put_documents(
     connection: sqlite3.Connection, documents: Sequence[EmbeddedDocument], generation: int
 ) -> list[list[int]]:
-    """Documents and chunks in, older chunks out; gives the row numbers of each document's chunks."""
-    next_row = connection.execute(
-        "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunks'"
-    ).fetchone()[0]
-    rows_of = []
+    """Documents and chunks in, older chunks out; gives for each its row number, then those of its chunks."""
+    ids = [one.document.id for one in documents]
+    known = dict(by_keys(connection, "SELECT id, row FROM documents WHERE id IN", ids))
+    remove_chunks(connection, list(known.values()), generation)
+    connection.executemany("DELETE FROM fields WHERE document = ?", ((row,) for row in known.values()))
+    next_document, next_chunk = _next_row(connection, "documents"), _next_row(connection, "chunks")
+    rows_of, document_rows, chunk_rows, field_rows = [], [], [], []
     for one in documents:
-        row = _put_document(connection, one.document, len(one.chunks), generation)
-        rows = list(range(next_row, next_row + len(one.chunks)))
-        connection.executemany(
-            "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_chunk_row(number, row, one, position) for position, number in enumerate(rows)],
-        )
-        next_row += len(rows)
+        document, row = one.document, known.get(one.document.id)
+        if row is None:
+            row, next_document = next_document, next_document + 1
+        rows = list(range(next_chunk, next_chunk + len(one.chunks)))
+        next_chunk += len(rows)
         rows_of.append([row, *rows])
+        document_rows.append(_document_row(row, document, len(rows)))
+        chunk_rows += [_chunk_row(number, row, one, position) for position, number in enumerate(rows)]
+        field_rows += _field_rows(row, document)
+    connection.executemany(_PUT_DOCUMENT, document_rows)
+    connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk_rows)
+    connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", field_rows)
     return rows_of
+
+
+_PUT_DOCUMENT = """
+INSERT INTO documents (row, id, source, title, content_hash, n_chunks, metadata, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET source = excluded.source, title = excluded.title, content_hash = excluded.content_hash,
+    n_chunks = excluded.n_chunks, metadata = excluded.metadata, text = excluded.text
+"""
+
+
+def _next_row(connection: sqlite3.Connection, table: str) -> int:
+    """Numbers are never given twice, also not after a deletion."""
+    sql = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?"
+    return int(connection.execute(sql, (table,)).fetchone()[0])
+
+
+def _document_row(row: int, document: Document, n_chunks: int) -> tuple[object, ...]:
+    return (
+        row, document.id, document.source, document.title, document.content_hash, n_chunks,
+        metadata_json(document), document.text,
+    )  # fmt: skip
 
 
 def _chunk_row(number: int, document: int, one: EmbeddedDocument, position: int) -> tuple[object, ...]:
@@ -101,38 +129,24 @@ def _chunk_row(number: int, document: int, one: EmbeddedDocument, position: int)
     return number, document, chunk.position, chunk.start, chunk.end, unit, first, last, chunk.heading, text
 
 
-def _put_document(connection: sqlite3.Connection, document: Document, n_chunks: int, generation: int) -> int:
-    values = (document.source, document.title, document.content_hash, n_chunks, metadata_json(document), document.text)
-    found = connection.execute("SELECT row FROM documents WHERE id = ?", (document.id,)).fetchone()
-    if found is None:
-        cursor = connection.execute(
-            "INSERT INTO documents (source, title, content_hash, n_chunks, metadata, text, id) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*values, document.id),
-        )
-        row = int(cursor.lastrowid or 0)
-    else:
-        row = found[0]
-        remove_chunks(connection, [row], generation)
-        connection.execute(
-            "UPDATE documents SET source = ?, title = ?, content_hash = ?, n_chunks = ?, metadata = ?, text = ? WHERE row = ?",
-            (*values, row),
-        )
-    put_fields(connection, row, document)
-    return row
+def _field_rows(row: int, document: Document) -> list[tuple[object, ...]]:
+    return [(key, KINDS[kind_of(value)], value, row) for key, value in document.metadata.items()]
 
 
 def metadata_json(document: Document) -> str:
     """The metadata as it is stored."""
-    return json.dumps(dict(document.metadata), ensure_ascii=False)
+    return json.dumps(dict(document.metadata), ensure_ascii=False) if document.metadata else "{}"
 
 
-def put_fields(connection: sqlite3.Connection, row: int, document: Document) -> None:
-    """The typed index of a document's metadata, anew."""
-    connection.execute("DELETE FROM fields WHERE document = ?", (row,))
-    connection.executemany(
-        "INSERT INTO fields VALUES (?, ?, ?, ?)",
-        [(key, KINDS[kind_of(value)], value, row) for key, value in document.metadata.items()],
-    )
+def describe_document(connection: sqlite3.Connection, document: Document) -> None:
+    """Source, title and metadata of a stored document, anew. Raises NotFound."""
+    found = connection.execute("SELECT row FROM documents WHERE id = ?", (document.id,)).fetchone()
+    if found is None:
+        raise NotFound(f"There is no document {document.id!r} to describe.")
+    values = (document.source, document.title, metadata_json(document), found[0])
+    connection.execute("UPDATE documents SET source = ?, title = ?, metadata = ? WHERE row = ?", values)
+    connection.execute("DELETE FROM fields WHERE document = ?", found)
+    connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", _field_rows(found[0], document))
 
 
 def remove_chunks(connection: sqlite3.Connection, documents: Sequence[int], generation: int) -> None:
@@ -146,12 +160,12 @@ def remove_chunks(connection: sqlite3.Connection, documents: Sequence[int], gene
         connection.execute("DELETE FROM chunks WHERE document = ?", (row,))
 
 
-def remove_documents(connection: sqlite3.Connection, documents: Sequence[int], generation: int) -> None:
-    """Documents by row number, with everything of theirs."""
+def remove_documents(connection: sqlite3.Connection, documents: Sequence[int], generation: int) -> int:
+    """Documents by row number, with everything of theirs; gives how many."""
     remove_chunks(connection, documents, generation)
-    for row in documents:
-        connection.execute("DELETE FROM fields WHERE document = ?", (row,))
-        connection.execute("DELETE FROM documents WHERE row = ?", (row,))
+    for table, column in (("fields", "document"), ("documents", "row")):
+        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", ((row,) for row in documents))
+    return len(documents)
 
 
 def put_vectors(
@@ -163,19 +177,37 @@ def put_vectors(
 ) -> None:
     """What each chunk is found by. rows_of: from `put_documents`. Raises InputError for vectors that do not fit."""
     numbers = vocabulary.numbers(connection, [word for one in documents for words in one.words or () for word in words])
+    dense = _packed_dense(documents, codec)
+    vector_rows: list[tuple[object, ...]] = []
+    list_rows: list[tuple[object, ...]] = []
     for one, (document, *rows) in zip(documents, rows_of, strict=True):
-        dense: list[bytes | None] = [None] * len(rows)
-        if codec is not None and one.dense is not None:
-            dense = [row.tobytes() for row in codec.encode(codec.prepared(one.dense, f"document {one.document.id!r}"))]
-        words = [_packed_words(chunk, numbers) for chunk in one.words] if one.words is not None else [None] * len(rows)
-        sparse = [_packed_sparse(one, i) for i in range(len(rows))]
-        connection.executemany(
-            "INSERT INTO vectors (chunk, document, dense, words, sparse) VALUES (?, ?, ?, ?, ?)",
-            list(zip(rows, [document] * len(rows), dense, words, sparse, strict=True)),
-        )
-        if one.multi_vector is not None:
-            lists = [(row, _packed_list(one, i)) for i, row in enumerate(rows)]
-            connection.executemany("INSERT INTO multi_vectors VALUES (?, ?)", lists)
+        for i, row in enumerate(rows):
+            words = _packed_words(one.words[i], numbers) if one.words is not None else None
+            vector_rows.append((row, document, next(dense), words, _packed_sparse(one, i)))
+            if one.multi_vector is not None:
+                list_rows.append((row, _packed_list(one, i)))
+    connection.executemany(
+        "INSERT INTO vectors (chunk, document, dense, words, sparse) VALUES (?, ?, ?, ?, ?)", vector_rows
+    )
+    connection.executemany("INSERT INTO multi_vectors VALUES (?, ?)", list_rows)
+
+
+def _packed_dense(documents: Sequence[EmbeddedDocument], codec: VectorCodec | None) -> Iterator[bytes | None]:
+    """Of each chunk, in order. All are prepared together, and one by one only to say whose does not fit."""
+    kept = [one.dense for one in documents if one.dense is not None and len(one.dense)]
+    if codec is None or not any(one.chunks for one in documents):
+        return repeat(None)
+    if without := [one.document.id for one in documents if one.chunks and one.dense is None]:
+        raise InputError(f"Document {without[0]!r} comes without dense vectors, which this collection keeps.")
+    try:
+        ready = codec.prepared(np.concatenate(kept), "upsert")
+    except (InputError, ValueError):
+        for one in documents:
+            if one.dense is not None:
+                codec.prepared(one.dense, f"document {one.document.id!r}")
+        raise
+    width, packed = codec.width, codec.encode(ready).tobytes()
+    return (packed[start : start + width] for start in range(0, len(packed), width))
 
 
 def _packed_words(words: Sequence[str], numbers: dict[str, int]) -> bytes:
