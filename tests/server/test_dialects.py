@@ -251,38 +251,14 @@ def test_a_wrong_request_gets_that_dialects_own_error(http: httpx2.Client, path:
     assert len(_message(path, answer.json())) > 10
 
 
-POSTED = ["/v1/embeddings", "/embed", "/rerank", "/v2/embed", "/v2/rerank", "/v1/rerank", "/score", "/api/embed", "/",
-          "/v2/models/tiny/infer", "/tokenize", "/pooling"]  # fmt: skip
-RAW = {
-    "nothing": b"", "no JSON": b"hello", "cut": b'{"input": ["a', "a lone surrogate": b'{"input":"\\ud800","inputs":"\\ud800"}',
-    "deep": b'{"input":' + b"[" * 5000 + b"]" * 5000 + b"}", "null": b"null", "a number": b"7",
-    "no UTF-8": b'{"input":"\xff\xfe"}', "NaN": b'{"input":"a","inputs":"a","dimensions":NaN}',
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("path", POSTED)
-@pytest.mark.parametrize("kind", RAW)
-def test_a_broken_body_is_no_fault_of_the_server(http: httpx2.Client, path: str, kind: str) -> None:
-    answer = http.post(path, content=RAW[kind], headers={"Content-Type": "application/json"})
-    if (kind, path) == ("NaN", "/tokenize"):
-        assert answer.status_code == 200  # `dimensions` is no field there
-    else:
-        assert 400 <= answer.status_code < 500, answer.text
-    assert answer.json()
-
-
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/embed", "/v2/embed"])
-def test_a_body_that_is_not_json_or_too_large(http: httpx2.Client, path: str) -> None:
-    assert http.post(path, content=b"input=a", headers={"Content-Type": "text/plain"}).status_code == 415
-    assert http.post(path, content=b'{"a":"' + b"x" * 1_100_000 + b'"}').status_code == 413
-
+def test_a_body_that_comes_in_pieces_is_counted(http: httpx2.Client) -> None:
     def chunks() -> Any:
         for _ in range(30):
             yield b"x" * 50_000
 
-    streamed = http.post(path, content=chunks(), headers={"Content-Type": "application/json"})
+    streamed = http.post("/v1/embeddings", content=chunks(), headers={"Content-Type": "application/json"})
     assert streamed.status_code == 413
-    assert streamed.json()
+    assert streamed.json()["error"]["message"]
 
 
 def test_nul_and_odd_characters_are_texts(http: httpx2.Client, embedder: Embedder) -> None:

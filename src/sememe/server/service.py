@@ -139,6 +139,9 @@ class Service:
         """The hidden states of each token, before pooling, as multi-vectors. Raises as `embed`."""
         model = self.models.embedder(call.model)
         self._check_size(len(call.inputs))
+        if (call.options.dimensions, call.options.dtype) != (None, "float32"):
+            raise InputError("Hidden states can be neither cut to fewer dimensions nor given in another type.")
+        model.engine.check_options(replace(call.options, outputs=model.default_outputs))
         fingerprint = f"{model.fingerprint(replace(call.options, outputs=model.default_outputs))}-states"
         _check_fingerprint(call.conditions, fingerprint)
         line = StateLine(model.name, model.engine, call.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,15 @@ def by_field(routes: Mapping[str, Route], otherwise: Route) -> Route:
 
     async def endpoint(request: Request) -> Response:
         raw = await request.body()
-        if any(mark in raw for _, mark, _ in marks):
-            fields = _fields(raw)
-            for name, _, route in marks:
-                field, _, start = name.partition("=")
-                if fields.get(field) is not None and str(fields[field]).startswith(start):
-                    return await route.endpoint(request)
+        there = [(name, route) for name, mark, route in marks if mark in raw]
+        fields = _fields(raw) if there else {}
+        if fields is None:  # no JSON, which is said in the words of whoever the text looks like
+            found = (route for name, route in there if re.search(rf'"{name}"\s*:'.encode(), raw))
+            return await next(found, otherwise).endpoint(request)
+        for name, route in there:
+            field, _, start = name.partition("=")
+            if fields.get(field) is not None and str(fields[field]).startswith(start):
+                return await route.endpoint(request)
         return await otherwise.endpoint(request)
 
     claims = {claim.dialect.name: claim for route in (otherwise, *routes.values()) for claim in route.claims}
@@ -39,10 +43,10 @@ def by_field(routes: Mapping[str, Route], otherwise: Route) -> Route:
     )
 
 
-def _fields(raw: bytes) -> Mapping[str, Any]:
-    """The body's fields; none where it is no JSON object, which the route says."""
+def _fields(raw: bytes) -> Mapping[str, Any] | None:
+    """The body's fields, none where it is no object; None where it is no JSON."""
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return {}
+        return None
     return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,262 @@
+"""What one dialect alone has: Jina's late chunking and types, vLLM's bytes, Infinity's and llama.cpp's forms, TEI's tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+import specimens
+from sememe.engine.embedder import Embedder
+from sememe.engine.reranker import Reranker
+from sememe.records import EmbedOptions
+from sememe.server.models import Models, ScoringModel
+from server.conftest import OPTIONS
+from server.running import run
+
+TEXTS = ["a b c", "the cat sat on the mat", "x"]
+
+
+def _equal(got: Any, expected: Any, atol: float = 1e-6) -> None:
+    np.testing.assert_allclose(np.asarray(got, np.float32), np.asarray(expected, np.float32), atol=atol)
+
+
+# ── Jina ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_late_chunking_is_one_pass_over_all_inputs(http: httpx2.Client, embedder: Embedder) -> None:
+    text = "a b c the cat sat on the mat x"
+    spans = [(0, 5), (6, 28), (29, 30)]
+    expected = embedder.embed_spans(text, spans)
+    body = {"model": "tiny", "input": TEXTS, "late_chunking": True}
+    answer = http.post("/v1/embeddings", json=body)
+    got = answer.json()
+    _equal([datum["embedding"] for datum in got["data"]], expected.dense)
+    assert got["usage"]["total_tokens"] == len(embedder.tokenize([text])[0])
+    assert answer.headers["x-input-tokens"] == ",".join(map(str, expected.n_tokens))
+    whole = http.post("/v1/embeddings", json={"input": [text], "late_chunking": True}).json()
+    _equal(whole["data"][0]["embedding"], embedder.embed([text]).dense[0])  # type: ignore[index]
+    short = http.post("/v1/embeddings", json=body | {"dimensions": 8, "embedding_type": "base64"}).json()
+    options = EmbedOptions(dimensions=8)
+    rows = [np.frombuffer(base64.b64decode(datum["embedding"]), "<f4") for datum in short["data"]]
+    _equal(rows, embedder.embed_spans(text, spans, options).dense)
+    long = http.post("/v1/embeddings", json=body | {"input": ["the cat " * 10, "the mat " * 10]})
+    assert long.status_code == 422
+    assert "in one pass" in long.json()["detail"]
+
+
+def test_jinas_types_and_vectors_of_tokens(http: httpx2.Client, embedder: Embedder, three_kinds: Embedder) -> None:
+    types = ["float", "base64", "binary", "ubinary"]
+    got = http.post("/v1/embeddings", json={"input": TEXTS, "embedding_type": types}).json()["data"]
+    for i, datum in enumerate(got):
+        _equal(datum["embedding"]["float"], embedder.embed(TEXTS).dense[i])  # type: ignore[index]
+        _equal(np.frombuffer(base64.b64decode(datum["embedding"]["base64"]), "<f4"), datum["embedding"]["float"])
+        for kind in ("binary", "ubinary"):
+            assert datum["embedding"][kind] == embedder.embed(TEXTS, EmbedOptions(dtype=kind)).dense[i].tolist()  # type: ignore[index, arg-type]
+    body = {"input": TEXTS, "model": "three", "return_multivector": True}
+    found = three_kinds.embed(TEXTS, EmbedOptions(outputs=("multi_vector",))).multi_vector
+    for i, datum in enumerate(http.post("/v1/embeddings", json=body).json()["data"]):
+        _equal(datum["embeddings"], found[i])  # type: ignore[index]
+    normal = http.post("/v1/embeddings", json={"input": TEXTS, "normalized": True}).json()["data"]
+    _equal([datum["embedding"] for datum in normal], embedder.embed(TEXTS, EmbedOptions(normalize=True)).dense)
+
+
+# ── vLLM ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/pooling"])
+def test_vllms_bytes(http: httpx2.Client, embedder: Embedder, path: str) -> None:
+    expected = np.asarray(embedder.embed(TEXTS).dense, np.float32)
+    answer = http.post(path, json={"input": TEXTS, "encoding_format": "bytes", "endianness": "big"})
+    assert answer.headers["content-type"] == "application/octet-stream"
+    facts = json.loads(answer.headers["metadata"])
+    for datum, row in zip(facts["data"], expected, strict=True):
+        _equal(np.frombuffer(answer.content[datum["start"] : datum["end"]], ">f4").reshape(datum["shape"]), row)
+    only = http.post(path, json={"input": TEXTS, "encoding_format": "bytes_only", "embed_dtype": "float16"})
+    assert "metadata" not in only.headers
+    _equal(np.frombuffer(only.content, np.float16).reshape(expected.shape), expected, 1e-3)
+    half = http.post(path, json={"input": TEXTS, "encoding_format": "base64", "embed_dtype": "bfloat16"}).json()
+    rows = [datum.get("embedding", datum.get("data")) for datum in half["data"]]
+    bits = np.array([np.frombuffer(base64.b64decode(row), np.uint16) for row in rows])
+    _equal((bits.astype(np.uint32) << 16).view(np.float32), expected, 4e-3)
+
+
+def test_vllms_truncation(http: httpx2.Client, embedder: Embedder) -> None:
+    text = "the cat sat on the mat and more"
+    body = {"input": text, "truncate_prompt_tokens": 6, "truncation_side": "left"}
+    got = http.post("/v1/embeddings", json=body).json()["data"][0]["embedding"]
+    _equal(got, embedder.embed([text], EmbedOptions(max_tokens=6, truncation_side="left")).dense[0])  # type: ignore[index]
+    raw = http.post("/v1/embeddings", json={"input": text, "use_activation": False}).json()["data"][0]["embedding"]
+    _equal(raw, embedder.embed([text], EmbedOptions(normalize=False)).dense[0])  # type: ignore[index]
+
+
+def test_pooling_of_tokens(http: httpx2.Client, embedder: Embedder) -> None:
+    got = http.post("/pooling", json={"input": TEXTS, "task": "token_embed"}).json()
+    for datum, states in zip(got["data"], embedder.embed_tokens(TEXTS), strict=True):
+        _equal(datum["data"], states, 2e-6)
+    for task in ("token_classify", "plugin"):
+        assert http.post("/pooling", json={"input": "a", "task": task}).status_code == 400
+
+
+# ── classifiers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def classifier(specimen_folder: Path) -> Reranker:
+    folder = specimens.make("cross_encoder_labels", specimen_folder / "served-labels", sigma=0.3)
+    return Reranker(folder, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def labels(classifier: Reranker) -> Iterator[httpx2.Client]:
+    models = Models([ScoringModel("labels", classifier)])
+    with run(models, OPTIONS) as running, httpx2.Client(base_url=running.url, timeout=30) as client:
+        yield client
+
+
+def test_texts_are_classified_in_every_dialect(labels: httpx2.Client, classifier: Reranker) -> None:
+    logits = classifier.compute(classifier.tokenize_texts(TEXTS))
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    probs = weights / weights.sum(1, keepdims=True)
+    names = classifier.labels
+    assert len(names) == classifier.n_labels > 1
+
+    data = labels.post("/classify", json={"input": TEXTS}).json()["data"]
+    _equal([datum["probs"] for datum in data], probs)
+    assert [datum["label"] for datum in data] == [names[k] for k in probs.argmax(1)]
+    assert data[0]["num_classes"] == len(names)
+    data = labels.post("/classify", json={"input": TEXTS, "use_activation": False}).json()["data"]
+    _equal([datum["probs"] for datum in data], logits, 1e-5)
+    data = labels.post("/pooling", json={"input": TEXTS, "task": "classify"}).json()["data"]
+    _equal([datum["data"] for datum in data], probs)
+
+    expected = [[(names[k], probs[i, k]) for k in np.argsort(-probs[i])] for i in range(len(TEXTS))]
+    infinity = labels.post("/infinity/classify", json={"input": TEXTS}).json()["data"]
+    tei = labels.post("/predict", json={"inputs": [[text] for text in TEXTS]}).json()
+    for got in (infinity, tei):
+        for row, wanted in zip(got, expected, strict=True):
+            assert [one["label"] for one in row] == [label for label, _ in wanted]
+            _equal([one["score"] for one in row], [score for _, score in wanted])
+    single = labels.post("/predict", json={"inputs": TEXTS[0]}).json()
+    root = labels.post("/", json={"inputs": TEXTS[0]}).json()
+    mixed = labels.post("/predict", json={"inputs": [[TEXTS[0]], ["a", "b"], [TEXTS[1]]]}).json()
+    for got, wanted in ((single, tei[0]), (root, tei[0]), (mixed[0], tei[0]), (mixed[2], tei[1])):
+        assert [one["label"] for one in got] == [one["label"] for one in wanted]
+        _equal([one["score"] for one in got], [one["score"] for one in wanted])
+    pair = classifier.predict([("a", "b")], activation_fn="softmax")[0]
+    _equal(sorted(one["score"] for one in mixed[1]), sorted(pair))
+
+
+def test_labels_are_no_ranks(labels: httpx2.Client) -> None:
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank"):
+        body = {"query": "a", "texts" if path == "/rerank" else "documents": ["b"]}
+        answer = labels.post(path, json=body)
+        assert answer.status_code == {"/rerank": 424, "/v1/rerank": 422}.get(path, 400)
+        assert "labels" in answer.text
+
+
+# ── TEI ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tokens_have_their_characters(http: httpx2.Client) -> None:
+    text = "The cat  sat."
+    tokens = http.post("/tokenize", json={"inputs": text}).json()[0]
+    assert [(token["start"], token["stop"]) for token in (tokens[0], tokens[-1])] == [(None, None)] * 2
+    assert all(token["text"] == text[token["start"] : token["stop"]] for token in tokens[1:-1])
+    plain = http.post("/tokenize", json={"inputs": text, "add_special_tokens": False}).json()[0]
+    assert plain == tokens[1:-1]
+    ids = [token["id"] for token in tokens]
+    with_special = http.post("/decode", json={"ids": [ids], "skip_special_tokens": False}).json()[0]
+    assert tokens[0]["text"] in with_special
+
+
+def test_rerank_can_lose_the_start_of_long_texts(http: httpx2.Client, reranker: Reranker) -> None:
+    text = "the mat " * 100 + "a cat"
+    pairs = [("the cat", text)]
+    expected = reranker.compute(reranker.tokenize(pairs, None, "left"))[0, 0]
+    assert expected != pytest.approx(float(reranker.compute(reranker.tokenize(pairs, None))[0, 0]), abs=1e-3)
+    body = {"query": "the cat", "texts": [text], "raw_scores": True}
+    for more in ({"truncation_direction": "Left"}, {"truncate": "start"}):
+        got = http.post("/rerank", json=body | more).json()[0]["score"]
+        assert got == pytest.approx(float(expected), abs=1e-5)
+    refused = http.post("/rerank", json=body | {"truncate": False})
+    assert refused.status_code == 422
+    assert "Input 0" in refused.json()["error"]
+
+
+def test_similarity_by_other_outputs(http: httpx2.Client, three_kinds: Embedder) -> None:
+    body = {"model": "three", "inputs": {"source_sentence": TEXTS[1], "sentences": TEXTS}}
+    for outputs in (["sparse"], ["dense", "sparse", "multi_vector"]):
+        options = EmbedOptions(outputs=tuple(outputs))  # type: ignore[arg-type]
+        source, others = three_kinds.embed(TEXTS[1:2], options), three_kinds.embed(TEXTS, options)
+        got = http.post("/similarity", json=body | {"parameters": {"outputs": outputs}}).json()
+        _equal(got, three_kinds.similarity(source, others)[0], 1e-5)
+
+
+def test_info_has_teis_fields(http: httpx2.Client, embedder: Embedder) -> None:
+    info = http.get("/info").json()
+    assert info["model_type"] == {"embedding": {"pooling": "mean"}}
+    assert info["fingerprint"] == embedder.fingerprint()
+    assert info["max_input_length"] == 32
+
+
+# ── Infinity and llama.cpp ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_infinitys_forms(http: httpx2.Client, embedder: Embedder, three_kinds: Embedder) -> None:
+    got = http.post("/infinity/embeddings", json={"input": TEXTS, "dimensions": 0}).json()
+    _equal([datum["embedding"] for datum in got["data"]], embedder.embed(TEXTS).dense)
+    assert got["id"].startswith("infinity-")
+    refused = http.post("/embeddings", json={"input": ["data:image/png;base64,AA"], "modality": "image"})
+    assert refused.json()["error"]["code"] == refused.status_code == 400
+    body = {"query": "the cat", "documents": TEXTS, "return_documents": True, "top_n": 2}
+    results = http.post("/infinity/rerank", json=body).json()["results"]
+    assert [result["document"] for result in results] == [TEXTS[result["index"]] for result in results]
+    assert http.post("/infinity/embeddings", json={"input": "a", "model": "nope"}).status_code == 400
+    cards = {card["id"]: card for card in http.get("/infinity/models").json()["data"]}
+    assert cards["ranker"]["capabilities"] == ["rerank"]
+    assert http.get("/infinity/health").json()["unix"] > 0
+
+
+def test_llama_cpps_forms(http: httpx2.Client, embedder: Embedder) -> None:
+    got = http.post("/embedding", json={"content": TEXTS, "embd_normalize": -1}).json()
+    _equal([row["embedding"][0] for row in got], embedder.embed(TEXTS, EmbedOptions(normalize=False)).dense)
+    tokens = http.post("/tokenize", json={"content": "a b"}).json()["tokens"]
+    assert len(tokens) == 2
+    pieces = http.post("/tokenize", json={"content": "a b", "with_pieces": True, "add_special": True}).json()["tokens"]
+    assert [piece["id"] for piece in pieces[1:-1]] == tokens
+    for path in ("/reranking", "/v1/reranking", "/v1/rerank", "/rerank"):
+        tei = http.post(path, json={"query": "a", "texts": ["b", "c"]}).json()
+        jina = http.post(path, json={"query": "a", "documents": ["b", "c"]}).json()
+        assert [one["index"] for one in tei] == [one["index"] for one in jina["results"]]
+
+
+# ── Cohere ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_coheres_documents_are_cut_by_tokens(http: httpx2.Client, reranker: Reranker) -> None:
+    documents = ["the cat sat on the mat", "a b c d e f"]
+    body = {"query": "the cat", "documents": documents, "max_tokens_per_doc": 2, "return_documents": True}
+    results = http.post("/v2/rerank", json=body).json()["results"]
+    tokenizer = reranker.loaded.engine.checkpoint.tokenizer
+    cut = [text[: tokenizer.spell(text, special=False).offsets[1, 1]] for text in documents]
+    assert cut != documents
+    scores = reranker.predict([("the cat", text) for text in cut], activation_fn="sigmoid")
+    assert {r["index"]: r["relevance_score"] for r in results} == pytest.approx(dict(enumerate(scores)), abs=1e-6)
+    assert {r["document"]["text"] for r in results} == set(documents)
+
+
+def test_coheres_first_form(http: httpx2.Client, embedder: Embedder) -> None:
+    got = http.post("/v1/embed", json={"texts": TEXTS, "input_type": "search_document"}).json()
+    assert got["response_type"] == "embeddings_floats"
+    _equal(got["embeddings"], embedder.embed(TEXTS).dense)
+    got = http.post("/v1/embed", json={"texts": TEXTS, "embedding_types": ["int8"]}).json()
+    assert got["response_type"] == "embeddings_by_type"
+    mixed = http.post("/v2/embed", json={"inputs": [{"content": [{"type": "text", "text": "a b c"}]}]}).json()
+    _equal(mixed["embeddings"]["float"], embedder.embed(TEXTS[:1]).dense)

@@ -1,0 +1,181 @@
+"""A body of every wrong kind on every route that takes one: that dialect's own 4xx, in words, never a fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import jsonschema_rs
+import pytest
+
+from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, tei, vllm
+
+TINY_INFER = "/v2/models/tiny/infer"
+_INFER = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
+_PAIR = {"query": "a", "texts": ["b"]}
+_DOCUMENTS = {"query": "a", "documents": ["b"]}
+# path: a body that is right, the name of its texts, the dialect. Every POST route of the document must stand here.
+RIGHT: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "/v1/embeddings": ({"input": ["a"]}, "input", openai),
+    "/embeddings": ({"input": ["a"]}, "input", openai),
+    "/v1/embeddings Jina": ({"task": "text-matching", "input": ["a"]}, "input", jina),
+    "/v1/embeddings vLLM": ({"embed_dtype": "float16", "input": ["a"]}, "input", vllm),
+    "/embeddings Infinity": ({"modality": "text", "input": ["a"]}, "input", infinity),
+    "/infinity/embeddings": ({"input": ["a"]}, "input", infinity),
+    "/infinity/rerank": (_DOCUMENTS, "documents", infinity),
+    "/infinity/classify": ({"input": ["a"]}, "input", infinity),
+    "/embed": ({"inputs": ["a"]}, "inputs", tei),
+    "/embed_all": ({"inputs": ["a"]}, "inputs", tei),
+    "/embed_sparse": ({"inputs": ["a"], "model": "three"}, "inputs", tei),
+    "/": ({"inputs": ["a"]}, "inputs", tei),
+    "/invocations": ({"inputs": ["a"]}, "inputs", tei),
+    "/vertex": ({"instances": [{"inputs": "a"}]}, "instances", tei),
+    "/predict": ({"inputs": [["a", "b"]]}, "inputs", tei),
+    "/rerank": (_PAIR, "texts", tei),
+    "/rerank documents": (_DOCUMENTS, "documents", jina),
+    "/similarity": ({"inputs": {"source_sentence": "a", "sentences": ["b"]}}, "inputs.sentences", tei),
+    "/tokenize": ({"inputs": ["a"]}, "inputs", tei),
+    "/tokenize vLLM": ({"prompt": "a"}, "", vllm),
+    "/tokenize llama.cpp": ({"content": "a"}, "", llamacpp),
+    "/decode": ({"ids": [[5]]}, "", tei),
+    "/v2/embed": ({"texts": ["a"]}, "texts", cohere),
+    "/v1/embed": ({"texts": ["a"]}, "texts", cohere),
+    "/v2/rerank": (_DOCUMENTS, "documents", cohere),
+    "/v1/rerank": (_DOCUMENTS, "documents", jina),
+    "/v1/reranking": (_DOCUMENTS, "documents", jina),
+    "/reranking": (_DOCUMENTS, "documents", jina),
+    "/score": ({"text_1": "a", "text_2": ["b"]}, "text_2", vllm),
+    "/v1/score": ({"text_1": "a", "text_2": ["b"]}, "text_2", vllm),
+    "/classify": ({"input": ["a"]}, "input", vllm),
+    "/pooling": ({"input": ["a"]}, "input", vllm),
+    "/detokenize": ({"tokens": [5]}, "", vllm),
+    "/api/embed": ({"model": "tiny", "input": ["a"]}, "input", ollama),
+    "/api/embeddings": ({"model": "tiny", "prompt": "a"}, "", ollama),
+    "/embedding": ({"content": ["a"]}, "content", llamacpp),
+    "/v2/models/{name}/infer": (_INFER, "", oip),
+}
+EMBEDS = {"/v1/embeddings", "/embeddings", "/v1/embeddings Jina", "/v1/embeddings vLLM", "/embed", "/embed_all", "/",
+          "/invocations", "/v2/embed", "/v1/embed", "/pooling", "/api/embed", "/api/embeddings", "/embedding"}  # fmt: skip
+# An empty list is nothing asked for and nothing given there.
+EMPTY_IS_RIGHT = {"/api/embed"}
+
+Change = Callable[[str], bytes | None]
+
+
+def _path(name: str) -> str:
+    return name.partition(" ")[0].replace("{name}", "tiny")
+
+
+def _with(name: str, value: Any) -> bytes | None:
+    """The right body with its texts replaced; None where the route has no list of texts."""
+    body, field, _ = RIGHT[name]
+    if not field:
+        return None
+    outer, _, inner = field.partition(".")
+    changed = body | {outer: body[outer] | {inner: value} if inner else value}
+    return json.dumps(changed).encode()
+
+
+def _dimensions(value: str) -> Change:
+    def change(name: str) -> bytes | None:
+        if name not in EMBEDS:
+            return None
+        return json.dumps(RIGHT[name][0] | {"dimensions": "HERE"}).replace('"HERE"', value).encode()
+
+    return change
+
+
+def _in_place_of_a(text: str) -> Change:
+    """The right body with another text in place of the letter a, as JSON writes it."""
+
+    def change(name: str) -> bytes | None:
+        raw = json.dumps(RIGHT[name][0])
+        return None if '"a"' not in raw else raw.replace('"a"', f'"{text}"').encode()
+
+    return change
+
+
+KINDS: dict[str, Change] = {
+    "nothing": lambda name: b"",
+    "no JSON": lambda name: b"hello",
+    "cut": lambda name: json.dumps(RIGHT[name][0]).encode()[:-3],
+    "null": lambda name: b"null",
+    "a number": lambda name: b"7",
+    "a list": lambda name: b"[1, 2]",
+    "no field": lambda name: b"{}",
+    "no UTF-8": lambda name: json.dumps(RIGHT[name][0]).encode().replace(b'"a"', b'"\xff\xfe"') + b"\xff",
+    "deep": lambda name: b'{"input":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+    "a lone surrogate": _in_place_of_a("\\ud800"),
+    "a text of another type": lambda name: _with(name, {"a": 1}),
+    "numbers for texts": lambda name: _with(name, [1.5, True]),
+    "an empty list": lambda name: None if name in EMPTY_IS_RIGHT else _with(name, []),
+    "10,000 inputs": lambda name: _with(name, [{"inputs": "a"}] * 10_000 if name == "/vertex" else ["a"] * 10_000),
+    "0 dimensions": lambda name: None if name == "/embeddings Infinity" else _dimensions("0")(name),
+    "huge dimensions": _dimensions("1000000000000000000000000000000"),
+    "more dimensions than there are": _dimensions("100000"),
+    "NaN dimensions": _dimensions("NaN"),
+    "a dimension as text": _dimensions('"8"'),
+}
+
+
+@pytest.fixture(scope="module")
+def validators() -> dict[Any, Any]:
+    """Each dialect's error, as its own schema has it."""
+    modules = {dialect for _, _, dialect in RIGHT.values()}
+    return {module: jsonschema_rs.validator_for(module.DIALECT.error_body.model_json_schema()) for module in modules}
+
+
+def _check(answer: httpx2.Response, name: str, validators: dict[Any, Any], *dialects: Any) -> None:
+    assert 400 <= answer.status_code < 500, answer.text[:500]
+    body = answer.json()
+    assert any(validators[dialect].is_valid(body) for dialect in (RIGHT[name][2], *dialects)), body
+    assert len(json.dumps(body)) < 3000
+
+
+def test_every_route_that_takes_a_body_is_here(http: httpx2.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert {path for path, methods in paths.items() if "post" in methods} == {name.partition(" ")[0] for name in RIGHT}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_right_body_is_right(http: httpx2.Client, name: str) -> None:
+    answer = http.post(_path(name), json=RIGHT[name][0])
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_wrong_body_gets_that_dialects_own_error(
+    http: httpx2.Client, validators: dict[Any, Any], name: str, kind: str
+) -> None:
+    raw = KINDS[kind](name)
+    if raw is None:
+        return  # the route has no such field
+    answer = http.post(_path(name), content=raw, headers={"Content-Type": "application/json"})
+    # Where nothing of the body can be read, nothing says whose dialect it is: the path's own answers.
+    unread = kind in ("nothing", "no JSON", "cut", "null", "a number", "a list", "no field", "no UTF-8", "deep")
+    _check(answer, name, validators, *((openai, tei) if unread else ()))
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_another_content_type_or_too_many_bytes(http: httpx2.Client, validators: dict[Any, Any], name: str) -> None:
+    raw = json.dumps(RIGHT[name][0]).encode()
+    if "infer" not in name:  # its binary extension comes as an octet-stream
+        answer = http.post(_path(name), content=raw, headers={"Content-Type": "text/plain"})
+        assert answer.status_code == 415
+        _check(answer, name, validators)
+    n_bytes = 50_000_000 if name in ("/v1/embeddings", "/embed", "/v2/embed") else 1_000_001
+    big = http.post(_path(name), content=b'{"input":"' + b"x" * n_bytes + b'"}')
+    assert big.status_code == 413
+    _check(big, name, validators, openai, tei)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_odd_characters_are_texts(http: httpx2.Client, name: str) -> None:
+    for text in ("a\\u0000b", "\\u202e\\ufeff", "\\ud83d\\ude00"):
+        raw = _in_place_of_a(text)(name)
+        if raw is not None:
+            answer = http.post(_path(name), content=raw, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 200, answer.text
