@@ -1,0 +1,80 @@
+"""Reranking: order a query's candidates. Main metric MAP over all candidates, as mteb reports it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sememe.errors import InputError
+from sememe.evaluation.datasets.records import RerankingTask
+from sememe.evaluation.options import EvaluationOptions
+from sememe.evaluation.records import Found, TaskResult
+from sememe.evaluation.searching import nearest
+from sememe.evaluation.tasks.retrieval import score_rankings
+from sememe.evaluation.tasks.scoring import Origin, origin_of
+from sememe.evaluation.vectors import TaskVectors
+from sememe.similarity import similarity
+
+
+class PairScorer(Protocol):
+    """Anything that scores (query, document) pairs, as `sememe.Reranker` does."""
+
+    def predict(self, inputs: list[tuple[str, str]]) -> NDArray[np.float32]:
+        """(N,) scores, higher is better."""
+        ...
+
+
+def score(task: RerankingTask, vectors: TaskVectors, options: EvaluationOptions) -> TaskResult:
+    """Order each query's candidates by the similarity of their vectors."""
+    started = time.perf_counter()
+    rows = {name: i for i, name in enumerate(task.document_ids)}
+    rankings = []
+    for i, query_id in enumerate(task.query_ids):
+        names = task.candidates[query_id]
+        documents = vectors["documents"][[rows[name] for name in names]]
+        scores = similarity(vectors["queries"][i], documents, vectors.similarity)[0]
+        rankings.append(_ranked(names, scores))
+    return _judged(task, rankings, origin_of(vectors), options, started)
+
+
+def score_pairs(task: RerankingTask, scorer: PairScorer, origin: Origin, options: EvaluationOptions) -> TaskResult:
+    """Order each query's candidates by what a model of pairs says. Raises InputError for scores that are no numbers."""
+    started = time.perf_counter()
+    text_of = dict(zip(task.document_ids, task.documents, strict=True))
+    pairs = [
+        (query, text_of[name])
+        for query_id, query in zip(task.query_ids, task.queries, strict=True)
+        for name in task.candidates[query_id]
+    ]
+    scores = np.asarray(scorer.predict(pairs), np.float32)
+    if scores.shape != (len(pairs),):
+        raise InputError(
+            f"{origin.model} gave scores of shape {scores.shape} for {len(pairs)} pairs; expected one each."
+        )
+    seconds, started = time.perf_counter() - started, time.perf_counter()
+    rankings, at = [], 0
+    for query_id in task.query_ids:
+        names = task.candidates[query_id]
+        rankings.append(_ranked(names, scores[at : at + len(names)]))
+        at += len(names)
+    return _judged(task, rankings, replace(origin, n_texts=len(pairs), seconds=seconds), options, started)
+
+
+def _ranked(names: tuple[str, ...], scores: NDArray[np.float32]) -> list[Found]:
+    if not np.isfinite(scores).all():
+        raise InputError("A score is NaN or infinite; rankings need finite scores.")
+    places = np.argsort(np.argsort(np.array(names)))
+    return [Found(names[i], float(scores[i])) for i in nearest(scores, places, len(names))]
+
+
+def _judged(
+    task: RerankingTask, rankings: list[list[Found]], origin: Origin, options: EvaluationOptions, started: float
+) -> TaskResult:
+    """With a cut that takes in every candidate; its MAP is the main metric."""
+    longest = max(len(names) for names in task.candidates.values())
+    wide = replace(options, cuts=(*options.all_cuts, longest))
+    return score_rankings(task, rankings, origin, wide, main=f"map@{longest}", started=started)
