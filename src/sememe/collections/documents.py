@@ -103,9 +103,26 @@ def whole_document(document: Document) -> Sequence[Chunk]:
     return [Chunk(document.id, 0, document.text, 0, len(document.text))]
 
 
+# Characters of what is put before a chunk; longer headings are cut down to the last one, longer titles in length.
+_LEAD_CHARACTERS = 200
+
+
 def searchable_text(document: Document, chunk: Chunk) -> str:
-    """What is embedded, searched for words, and read by a reranker: the chunk after its document's title."""
-    return f"{document.title}\n{chunk.text}" if document.title else chunk.text
+    """What is embedded, searched for words, and read by a reranker: the chunk below its headings, or its title."""
+    lead = lead_of(document.title, chunk.heading, chunk.text)
+    return f"{lead}\n{chunk.text}" if lead else chunk.text
+
+
+def lead_of(title: str, heading: str, text: str) -> str:
+    """What is put before a chunk's text: its headings, else its document's title, without what it begins with itself."""
+    first_line = text.partition("\n")[0]
+    path, _, last = heading.rpartition(" > ")
+    lead = path if last and last in first_line else heading
+    if not lead:
+        return "" if title and title in first_line else title[:_LEAD_CHARACTERS]
+    if len(lead) > _LEAD_CHARACTERS:
+        lead = lead.rpartition(" > ")[2]
+    return lead[:_LEAD_CHARACTERS]
 
 
 def check_text(value: object, where: str, name: str) -> None:

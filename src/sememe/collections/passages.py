@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sememe.collections.chunking.chunker import Chunker
-from sememe.collections.documents import Chunk, Document
+from sememe.collections.documents import Chunk, Document, searchable_text
 from sememe.collections.reading.files import Skipped
 from sememe.collections.reading.options import ReadOptions
 from sememe.collections.reading.reader import read_paths
@@ -37,8 +37,7 @@ def read_passages(
             n_skipped += 1
             on_skipped(read)
             continue
-        cut = chunker.chunk(read)
-        found += [Passage(read.document, chunk, given) for chunk, given in zip(cut.chunks, cut.inputs(), strict=True)]
+        found += [Passage(read.document, chunk, searchable_text(read.document, chunk)) for chunk in chunker.chunk(read)]
     if not found:
         raise InputError(f"{path} holds no text to search in" + (f" ({n_skipped} left out)." if n_skipped else "."))
     return found

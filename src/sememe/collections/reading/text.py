@@ -6,6 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
+from sememe.collections.documents import Document
 from sememe.collections.reading.outline import Heading, Outline, line_starts
 from sememe.collections.reading.shape import Shape, Unreadable
 
@@ -42,6 +43,12 @@ def read_rst(path: Path, encoding: str) -> Shape:
     text = decode(path.read_bytes(), encoding)
     headings = rst_headings(text)
     return Shape(text, Outline(headings=headings, lines=line_starts(text)), headings[0].title if headings else "")
+
+
+def outline_of(document: Document) -> Outline:
+    """The outline of a text that somebody gave as it is; its metadata `kind` says whether it has headings."""
+    headings = {"markdown": markdown_headings, "rst": rst_headings}.get(str(document.metadata.get("kind")))
+    return Outline(headings=headings(document.text) if headings else (), lines=line_starts(document.text))
 
 
 def decode(raw: bytes, encoding: str) -> str:
