@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sememe.engine.read_ahead import ReadAhead
 from sememe.errors import InputError
 from sememe.tables.table import Rows
-from sememe.tables.windows import InputChangedError, ReadAhead, Window, cut_windows
+from sememe.tables.windows import InputChangedError, Window, cut_windows
 from sememe.tables.workfolder import Shard
 
 SCHEMA = pa.schema([("n", pa.int64())])

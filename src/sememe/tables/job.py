@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sememe.engine.read_ahead import ReadAhead
 from sememe.errors import InputError
 from sememe.records import ID_COLUMNS
 from sememe.tables.destination import check_destination
@@ -17,7 +18,7 @@ from sememe.tables.options import EmbedJob, Keep, ReadOptions
 from sememe.tables.reading import carried_schema, open_tables, read_rows
 from sememe.tables.table import Table
 from sememe.tables.vector_columns import VectorColumns
-from sememe.tables.windows import ReadAhead, Window, cut_windows
+from sememe.tables.windows import Window, cut_windows
 from sememe.tables.workfolder import Shard
 from sememe.tables.writing import OutputFormat
 

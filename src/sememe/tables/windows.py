@@ -6,12 +6,9 @@ same windows as one that was not, and writes the same bytes.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Generic, TypeVar
 
 import pyarrow as pa
 
@@ -27,10 +24,6 @@ _READ_CHARACTERS_PER_ROW = 256
 _CHARACTERS_PER_TOKEN = 6
 # What is held in memory counts too: whole texts, and the columns that go along (by the mean of their chunk).
 _WINDOW_HELD_BYTES = 32 * 1024 * 1024
-# Windows that are read while the embedder works.
-_READ_AHEAD = 2
-
-_Item = TypeVar("_Item")
 _Limit = Callable[[int, str, int], bool]
 """Whether a row still belongs to a window, by the rows taken before it, its text, and the bytes that go along."""
 
@@ -150,40 +143,3 @@ class _Feed:
     def _estimate(self) -> int | None:
         fraction = None if self._chunk is None else self._chunk.fraction
         return round(self._n_received / fraction) if fraction else None
-
-
-class ReadAhead(Generic[_Item]):
-    """Iterate over `items` on a thread of its own, a few items ahead of whoever uses them.
-
-    An error of the items is raised where the item would have come. `close` lets the thread end; one that waits for
-    standard input is a daemon and does not keep the process alive.
-    """
-
-    def __init__(self, items: Iterator[_Item], depth: int = _READ_AHEAD) -> None:
-        self._items = items
-        self._read: queue.Queue[_Item | BaseException | None] = queue.Queue(depth)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sememe-read-ahead", daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[_Item]:
-        while (item := self._read.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        self._closed.set()
-        while not self._read.empty():
-            self._read.get_nowait()  # the thread may wait for room
-        self._thread.join(timeout=0.5)
-
-    def _run(self) -> None:
-        try:
-            for item in self._items:
-                if self._closed.is_set():
-                    return
-                self._read.put(item)
-            self._read.put(None)
-        except BaseException as exc:  # for the thread that waits for the item
-            self._read.put(exc)

@@ -58,8 +58,7 @@ def read_file(file: FoundFile, options: ReadOptions) -> Iterator[ReadDocument | 
 
 def _document(file: FoundFile, shape: Shape) -> ReadDocument:
     source = str(file.path)
-    # The file's time is not part of the content: a file that was only touched is not embedded again.
-    metadata = {**shape.metadata, "name": file.path.name, "kind": file.kind}
+    metadata = {**shape.metadata, **facts_of(file)}
     return ReadDocument(
         Document(id=source, text=shape.text, title=shape.title, source=source, metadata=metadata), shape.outline
     )
@@ -83,6 +82,7 @@ def row_document(row: Row | BadRow, source: str) -> ReadDocument | Skipped:
     return ReadDocument(document, Outline(place=row.place))
 
 
-def modified_at(file: FoundFile) -> str:
-    """The file's time as text that sorts, in UTC."""
-    return datetime.fromtimestamp(file.modified_ns / 1e9, UTC).isoformat(timespec="seconds")
+def facts_of(file: FoundFile) -> dict[str, str | int | float | bool]:
+    """What the file system says of a file, as its document's metadata. modified: UTC, to the microsecond."""
+    modified = datetime.fromtimestamp(file.modified_ns / 1e9, UTC).isoformat(timespec="microseconds")
+    return {"name": file.path.name, "kind": file.kind, "size_bytes": file.size_bytes, "modified": modified}

@@ -1,0 +1,250 @@
+"""Files → a collection: only what is new or changed is chunked and embedded, and what has vanished is removed.
+
+    find, read, chunk  (a thread)  →  embed  (the caller's thread)  →  words, store  (a thread)
+
+Each window of documents is stored in one transaction. A run that was ended, in whatever way, goes on where it stopped
+when it is begun again: what is stored is known by its content hash and passed over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sememe.collections.chunking.chunker import Chunker
+from sememe.collections.chunking.late import embed_late
+from sememe.collections.collection import Collection
+from sememe.collections.documents import Chunk, Document
+from sememe.collections.reading.files import FoundFile, Skipped, find_files
+from sememe.collections.reading.options import TABLES, ReadOptions
+from sememe.collections.reading.outline import ReadDocument
+from sememe.collections.reading.reader import facts_of, read_file
+from sememe.collections.store import EmbeddedDocument, StoredDocument
+from sememe.engine.read_ahead import ReadAhead
+
+# Chunks that are embedded in one call: seconds of work, so that near lengths find each other and little is lost.
+_WINDOW_CHUNKS = 1024
+_WINDOW_DOCUMENTS = 2048
+# Windows that wait to be stored: more would only take memory.
+_UNSTORED = 2
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a run has done, in documents. described: only metadata changed. n_chunks: embedded. seconds: of the run."""
+
+    n_added: int = 0
+    n_changed: int = 0
+    n_described: int = 0
+    n_unchanged: int = 0
+    n_removed: int = 0
+    n_chunks: int = 0
+    seconds: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
+
+    def plus(self, other: IndexReport) -> IndexReport:
+        """Both together; seconds are the later's."""
+        return IndexReport(
+            self.n_added + other.n_added,
+            self.n_changed + other.n_changed,
+            self.n_described + other.n_described,
+            self.n_unchanged + other.n_unchanged,
+            self.n_removed + other.n_removed,
+            self.n_chunks + other.n_chunks,
+            max(self.seconds, other.seconds),
+            self.skipped + other.skipped,
+        )
+
+
+Progress = Callable[[IndexReport], object]
+"""Told of what has been done so far, when it is safe on disk."""
+
+
+def index_paths(
+    collection: Collection,
+    paths: Sequence[Path],
+    chunker: Chunker,
+    options: ReadOptions | None = None,
+    *,
+    on_progress: Progress | None = None,
+) -> IndexReport:
+    """Bring a collection up to date with files and folders.
+
+    Documents that came from below these paths and are no longer there are removed; a file that cannot be read this time
+    keeps what is stored of it. Raises NotFound for a path that is not there, and what embedding and storing raise.
+    """
+    options = options or ReadOptions()
+    started = time.perf_counter()
+    source = _Files(collection, paths, options)
+    done = _run(collection, source.read(), chunker, on_progress, started)
+    vanished = source.vanished()
+    removed = collection.delete(ids=vanished) if vanished else 0
+    return replace(done, n_removed=removed, seconds=time.perf_counter() - started)
+
+
+def index_documents(
+    collection: Collection,
+    documents: Iterable[ReadDocument | Skipped],
+    chunker: Chunker,
+    *,
+    on_progress: Progress | None = None,
+) -> IndexReport:
+    """Add documents from anywhere, or replace those of their ids; nothing is removed."""
+    started = time.perf_counter()
+    return _run(collection, iter(documents), chunker, on_progress, started)
+
+
+class _Files:
+    """The documents of files, those left out that have not changed since, and at the end what has vanished."""
+
+    def __init__(self, collection: Collection, paths: Sequence[Path], options: ReadOptions) -> None:
+        self._collection, self._paths, self._options = collection, paths, options
+        self._seen: set[str] = set()
+        self._unreadable: list[str] = []
+
+    def read(self) -> Iterator[ReadDocument | Skipped | StoredDocument]:
+        """Documents to compare, what was left out, and stored documents whose file has not changed."""
+        for found in find_files(self._paths, self._options):
+            if isinstance(found, FoundFile) and (stored := self._unchanged(found)):
+                self._seen.add(stored.id)
+                yield stored
+                continue
+            for read in [found] if isinstance(found, Skipped) else read_file(found, self._options):
+                if isinstance(read, Skipped):
+                    self._unreadable.append(read.source)
+                    yield read
+                elif read.document.id in self._seen:
+                    yield Skipped(read.document.source, f"its id {read.document.id!r} has come before")
+                else:
+                    self._seen.add(read.document.id)
+                    yield read
+
+    def _unchanged(self, file: FoundFile) -> StoredDocument | None:
+        """What is stored of the file, if it has the same size and time. A table's rows are always compared."""
+        if file.kind in TABLES:
+            return None
+        stored = next(iter(self._collection.documents({"@id": str(file.path)})), None)
+        facts = facts_of(file)
+        same = stored is not None and all(stored.metadata.get(name) == value for name, value in facts.items())
+        return stored if same else None
+
+    def vanished(self) -> list[str]:
+        """Ids that are stored from below the paths, and were not met."""
+        ids = []
+        for path in self._paths:
+            root = str(path.absolute())
+            below = {"or": [{"@source": root}, {"@source": {"prefix": root.rstrip("/") + "/"}}]}
+            ids += [
+                stored.id
+                for stored in self._collection.documents(below)
+                if stored.id not in self._seen and not self._is_unreadable(stored.source)
+            ]
+        return list(dict.fromkeys(ids))
+
+    def _is_unreadable(self, source: str) -> bool:
+        return any(source == path or source.startswith(f"{path}/") for path in self._unreadable)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Documents to embed with their chunks, those to describe anew, and the counts of all."""
+
+    documents: list[Document]
+    chunks: list[tuple[Chunk, ...]]
+    described: list[Document]
+    counts: IndexReport
+
+
+def _run(
+    collection: Collection,
+    reads: Iterator[ReadDocument | Skipped | StoredDocument],
+    chunker: Chunker,
+    on_progress: Progress | None,
+    started: float,
+) -> IndexReport:
+    done = IndexReport()
+    waiting: deque[tuple[_Window, Future[None]]] = deque()
+
+    def settle(limit: int) -> None:
+        nonlocal done
+        while len(waiting) > limit:
+            window, stored = waiting.popleft()
+            stored.result()
+            done = replace(done.plus(window.counts), seconds=time.perf_counter() - started)
+            if on_progress is not None:
+                on_progress(done)
+
+    windows = ReadAhead(_windows(collection, reads, chunker))
+    try:
+        with ThreadPoolExecutor(1, "sememe-store") as storing:  # what was embedded is stored, also after an error
+            for window in windows:
+                embedded = _embedded(collection, window, chunker)
+                waiting.append((window, storing.submit(_store, collection, embedded, window.described)))
+                settle(_UNSTORED)
+            settle(0)
+    finally:
+        windows.close()
+    return done
+
+
+def _embedded(collection: Collection, window: _Window, chunker: Chunker) -> list[EmbeddedDocument]:
+    if chunker.options.late:
+        return embed_late(collection, window.documents, window.chunks)
+    return collection.embedded(window.documents, window.chunks)
+
+
+def _store(collection: Collection, embedded: list[EmbeddedDocument], described: list[Document]) -> None:
+    if embedded:
+        collection.upsert_embedded(embedded, fingerprint=collection.about.fingerprint)
+    if described:
+        collection.store.describe(described)
+
+
+def _windows(
+    collection: Collection, reads: Iterator[ReadDocument | Skipped | StoredDocument], chunker: Chunker
+) -> Iterator[_Window]:
+    """What there is to do, in pieces of so many chunks."""
+    for some in _in_pieces(reads):
+        unchanged = [read for read in some if isinstance(read, StoredDocument)]
+        skipped = tuple(read for read in some if isinstance(read, Skipped))
+        new = [read for read in some if isinstance(read, ReadDocument)]
+        stored = {found.id: found for found in collection.stored([read.document.id for read in new])}
+        counts = IndexReport(n_unchanged=len(unchanged), skipped=skipped)
+        window = _Window([], [], [], counts)
+        for read in new:
+            document, known = read.document, stored.get(read.document.id)
+            if known is not None and known.content_hash == document.content_hash:
+                is_same = (known.source, known.metadata) == (document.source, document.metadata)
+                if not is_same:
+                    window.described.append(document)
+                counts = IndexReport(n_unchanged=1) if is_same else IndexReport(n_described=1)
+            else:
+                chunks = chunker.chunk(read)
+                window.documents.append(document)
+                window.chunks.append(chunks)
+                counts = IndexReport(n_added=known is None, n_changed=known is not None, n_chunks=len(chunks))
+            window = replace(window, counts=window.counts.plus(counts))
+            if sum(map(len, window.chunks)) >= _WINDOW_CHUNKS:
+                yield window
+                window = _Window([], [], [], IndexReport())
+        yield window
+
+
+def _in_pieces(
+    reads: Iterator[ReadDocument | Skipped | StoredDocument],
+) -> Iterator[list[ReadDocument | Skipped | StoredDocument]]:
+    """So many that looking up what is stored of them costs little, few enough to hold."""
+    some: list[ReadDocument | Skipped | StoredDocument] = []
+    n_characters = 0
+    for read in reads:
+        some.append(read)
+        n_characters += len(read.document.text) if isinstance(read, ReadDocument) else 0
+        if len(some) == _WINDOW_DOCUMENTS or n_characters >= _WINDOW_CHUNKS * 1024:
+            yield some
+            some, n_characters = [], 0
+    if some:
+        yield some
