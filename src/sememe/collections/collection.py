@@ -152,23 +152,23 @@ class Collection:
         described = [d for d, stored in same if (d.source, d.metadata) != (stored.source, stored.metadata)]
         n_chunks = 0
         for some, chunks in _by_chunks([*new, *changed], self._chunker):
-            self.store.upsert(self._embedded(some, chunks))
+            self.store.upsert([self._complete(one) for one in self.embedded(some, chunks)])
             n_chunks += sum(map(len, chunks))
         if described:
             self.store.describe(described)
         return UpsertReport(len(new), len(changed), len(described), len(same) - len(described), n_chunks)
 
-    def _embedded(self, documents: Sequence[Document], chunks: Sequence[Sequence[Chunk]]) -> list[EmbeddedDocument]:
-        options = self.about.options
+    def embedded(self, documents: Sequence[Document], chunks: Sequence[Sequence[Chunk]]) -> list[EmbeddedDocument]:
+        """The documents with their chunks' vectors, for `upsert_embedded`, which adds the words. Nothing is stored.
+
+        Raises InputError without an embedder.
+        """
         texts = [self._text(d, chunk) for d, its in zip(documents, chunks, strict=True) for chunk in its]
-        vectors = self._embed_documents(texts) if options.outputs else None
+        vectors = self._embed_documents(texts) if self.about.options.outputs else None
         made, start = [], 0
         for document, its in zip(documents, chunks, strict=True):
             stop = start + len(its)
-            words = (
-                tuple(tuple(analyze(text, self._analyzer)) for text in texts[start:stop]) if options.lexical else None
-            )
-            made.append(_sliced(document, tuple(its), vectors, words, slice(start, stop)))
+            made.append(_sliced(document, tuple(its), vectors, None, slice(start, stop)))
             start = stop
         return made
 
@@ -290,6 +290,10 @@ class Collection:
     def documents(self, where: Mapping[str, object] | None = None) -> Iterator[StoredDocument]:
         """What is stored, by id, with content hashes."""
         return self.store.documents(_parsed(where))
+
+    def stored(self, ids: Sequence[str]) -> list[StoredDocument]:
+        """What is stored of these documents; those that are not are left out."""
+        return list(self.store.documents(In("@id", tuple(ids), tuple(map(kind_of, ids))))) if ids else []
 
     def chunks_of(self, document_id: str) -> list[Chunk]:
         """A document's chunks by position. Raises NotFound."""
