@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeEmbedder
 
+from fakes import FakeEmbedder
 from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.chunking.options import ChunkOptions
@@ -112,7 +112,9 @@ def test_rows_of_tables_are_compared_one_by_one(indexed: _Indexed) -> None:
 
 
 def test_chunks_know_their_place(indexed: _Indexed) -> None:
-    (indexed.folder / "guide.md").write_text("# Guide\n\nIntro.\n\n## Refunds\n\n" + "Refunds are paid in five days. " * 20)
+    (indexed.folder / "guide.md").write_text(
+        "# Guide\n\nIntro.\n\n## Refunds\n\n" + "Refunds are paid in five days. " * 20
+    )
     indexed.run()
     chunks = indexed.collection.chunks_of(str(indexed.folder / "guide.md"))
     assert len(chunks) > 3

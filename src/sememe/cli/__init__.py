@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sememe import __version__
-from sememe.cli import compat, demo, doctor, embed, load, models, rerank, search, serve
+from sememe.cli import compat, demo, doctor, embed, index, load, models, rerank, search, serve
 from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(embed.embed)
+app.command()(index.index)
 app.command()(search.search)
 app.command()(rerank.rerank)
 app.command()(serve.serve)

@@ -103,6 +103,10 @@ class Collection:
             store.close()
             raise
 
+    def use_chunker(self, chunker: Chunker) -> None:
+        """Cut documents so from now on; for a collection whose chunker its own settings decide."""
+        self._chunker = chunker
+
     # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def upsert(

@@ -40,9 +40,7 @@ def find_files(paths: Sequence[Path], options: ReadOptions) -> Iterator[FoundFil
     Links are followed; one that leads back into a folder above it is passed over. Files of unknown kinds inside a
     folder are passed over in silence unless `include` names them; a file that is named itself is always read.
     """
-    for path in paths:
-        if not path.exists():
-            raise NotFound(f"There is no file or folder {path}.")
+    check_paths(paths)
     seen: set[tuple[int, int]] = set()
     for path in paths:
         root = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would replace the links' names
@@ -50,6 +48,13 @@ def find_files(paths: Sequence[Path], options: ReadOptions) -> Iterator[FoundFil
             yield from _Walk(root, options, seen).files()
         else:
             yield from _one(root, options.kind or kind_of(root.name) or "text", options, seen)
+
+
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raises NotFound for the first path that is not there."""
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"There is no file or folder {path}.")
 
 
 class _Walk:

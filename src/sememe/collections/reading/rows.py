@@ -73,7 +73,7 @@ def read_row_stream(
         yield from _mapped(_json_lines(lines) if kind == "jsonl" else _delimited(lines, kind), columns)
     except UnicodeDecodeError as exc:
         raise Unreadable(
-            f"byte 0x{exc.object[exc.start]:02x} is not {encoding}; say its encoding, or convert the file"
+            f"byte 0x{exc.object[exc.start]:02x} is not {encoding}; say its encoding (--encoding), or convert the file"
         ) from exc
     finally:
         lines.detach()

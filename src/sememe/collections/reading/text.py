@@ -63,8 +63,8 @@ def decode(raw: bytes, encoding: str) -> str:
         text = raw.decode(marked or encoding)
     except UnicodeDecodeError as exc:
         raise Unreadable(
-            f"byte 0x{raw[exc.start]:02x} at position {exc.start + 1:,} is not {marked or encoding}; say its encoding, "
-            "or convert the file"
+            f"byte 0x{raw[exc.start]:02x} at position {exc.start + 1:,} is not {marked or encoding}; "
+            "say its encoding (--encoding), or convert the file"
         ) from exc
     except UnicodeError as exc:  # a cut-off UTF-16
         raise Unreadable(f"it is not {marked or encoding}: {exc}") from exc

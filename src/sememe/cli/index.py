@@ -1,0 +1,176 @@
+"""`sememe index`: files into a lasting collection."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sememe.cli.collection_options import CollectionOption, FolderOption, collection_path
+from sememe.cli.options import DEFAULT_MODEL, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
+from sememe.collections.chunking.options import By, ChunkOptions
+from sememe.collections.options import CollectionOptions, StoredDtype
+from sememe.collections.reading.options import Columns, Kind, ReadOptions
+
+if TYPE_CHECKING:
+    from sememe.collections.indexing import IndexReport, Progress
+
+_SHOWN_SKIPPED = 20
+
+
+def index(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Files and folders; - is standard input.", show_default=False),
+    ],
+    collection: CollectionOption,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The model.", show_default=f"the collection's own, else {DEFAULT_MODEL}"),
+    ] = None,
+    chunk: Annotated[
+        By | None, typer.Option(help="What becomes a chunk.", show_default="tokens: as much as fits")
+    ] = None,
+    chunk_size: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a chunk at most.", show_default="256, or the model's window")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="Tokens that neighbours share.", show_default="an eighth of the size")
+    ] = None,
+    late: Annotated[
+        bool, typer.Option("--late", help="Late chunking: one pass over a document, pooled for each chunk.")
+    ] = False,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the words (en, de, …), for stems.", show_default="any")
+    ] = CollectionOptions.language,
+    dtype: Annotated[
+        StoredDtype, typer.Option(help="Type of the stored vectors of a new collection.")
+    ] = CollectionOptions.dtype,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first so many values of a vector.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only files that this glob fits; may be given several times.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="No files or folders that this glob fits; may be given several times.")
+    ] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Also names that begin with a dot.")] = ReadOptions.hidden,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Leave out larger files.")] = ReadOptions.max_bytes,
+    encoding: Annotated[str, typer.Option(help="Of text without a byte order mark.")] = ReadOptions.encoding,
+    kind: Annotated[
+        Kind | None, typer.Option(help="What files named one by one are.", show_default="by the ending; text for -")
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where texts of tables stand; several are joined.", show_default="text, sentence, content, …"
+        ),
+    ] = None,
+    title_column: Annotated[str | None, typer.Option(help="Where titles stand.", show_default="title")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Where ids stand.", show_default="id, _id, …")] = None,
+    collections_dir: FolderOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Bring a collection up to date with files: only what changed is embedded, and what has vanished is removed.
+
+    Interrupted and run again, it goes on where it was.
+    """
+    from sememe.collections.indexing import index_documents, index_paths
+    from sememe.collections.opening import open_to_index
+    from sememe.collections.reading.files import check_paths
+    from sememe.collections.reading.streams import read_stream
+    from sememe.engine.embedder import Embedder
+
+    read = ReadOptions(
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        hidden=hidden,
+        max_bytes=max_bytes,
+        encoding=encoding,
+        kind=kind,
+        columns=Columns(text=tuple(text_column or ()), title=title_column, id=id_column),
+    )
+    files = [Path(path) for path in paths if path != "-"]
+    check_paths(files)
+    folder = collection_path(collection, collections_dir)
+    is_plain = (chunk, chunk_size, overlap, late) == (None, None, None, False)
+    chunking = None if is_plain else ChunkOptions(chunk or ChunkOptions.by, chunk_size, overlap, late)
+    kept = CollectionOptions(language=language, dtype=dtype, dimensions=dimensions)
+    name = model or model_of(folder) or DEFAULT_MODEL
+    try:
+        embedder = Embedder(name, device=device, precision=precision, offline=is_offline(offline))
+        made, chunker = open_to_index(
+            folder, embedder, chunking=chunking, options=None if kept == CollectionOptions() else kept
+        )
+        with made, _bar(quiet) as show:
+            reports = [index_paths(made, files, chunker, read, on_progress=show)] if files else []
+            if "-" in paths:
+                given = read_stream(sys.stdin.buffer, read)
+                reports.append(index_documents(made, given, chunker, on_progress=show))
+            count = made.count()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise typer.Exit(130) from None
+    report = sum_of(reports)
+    if not quiet:
+        _say(report, count.documents, count.chunks, collection)
+    if as_json:
+        print(json.dumps({**asdict(report), "n_documents": count.documents, "n_stored_chunks": count.chunks}))
+
+
+def model_of(folder: Path) -> str | None:
+    """The model that a collection was made with, None where there is no collection."""
+    from sememe.collections.collection import Collection
+    from sememe.collections.opening import exists
+
+    if not exists(folder):
+        return None
+    with Collection.open(folder) as collection:
+        return collection.about.model
+
+
+def sum_of(reports: list[IndexReport]) -> IndexReport:
+    """Several runs as one."""
+    total = reports[0]
+    for report in reports[1:]:
+        total = total.plus(report)
+    return total
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Progress]:
+    """A bar of chunks on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(unit=" chunks", desc="indexing", disable=quiet or None, leave=False) as bar:
+
+        def show(report: IndexReport) -> None:
+            n_documents = report.n_added + report.n_changed + report.n_described + report.n_unchanged
+            bar.set_postfix_str(f"{n_documents:,} documents", refresh=False)
+            bar.update(report.n_chunks - bar.n)
+
+        yield show
+
+
+def _say(report: IndexReport, n_documents: int, n_chunks: int, name: str) -> None:
+    for skipped in report.skipped[:_SHOWN_SKIPPED]:
+        print(f"left out {skipped.source}: {skipped.reason}", file=sys.stderr)
+    if (more := len(report.skipped) - _SHOWN_SKIPPED) > 0:
+        print(f"left out {more:,} more (--json lists all)", file=sys.stderr)
+    n_described = f", {report.n_described:,} described anew" if report.n_described else ""
+    rate = f" ({report.n_chunks / report.seconds:,.0f} a second)" if report.n_chunks else ""
+    print(
+        f"{report.n_added:,} new, {report.n_changed:,} changed, {report.n_unchanged:,} unchanged{n_described}, "
+        f"{report.n_removed:,} removed; {report.n_chunks:,} chunks embedded in {report.seconds:.1f} s{rate}. "
+        f"{name} has {n_documents:,} documents, {n_chunks:,} chunks.",
+        file=sys.stderr,
+    )
