@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sememe import __version__
-from sememe.cli import compat, demo, doctor, embed, index, load, models, rerank, search, serve
+from sememe.cli import collections, compat, demo, doctor, embed, index, load, models, rerank, search, serve
 from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command()(load.load)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(collections.app, name="collections")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,38 +1,152 @@
-"""`sememe search`: ask a folder of text, in one command."""
+"""`sememe search`: ask a folder of text in one command, or a lasting collection."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sememe.cli.options import DEFAULT_MODEL, JsonOption, ModelOption, OfflineOption, is_offline
+from sememe.cli.collection_options import FolderOption, existing_path
+from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, is_offline
+from sememe.collections.options import Mode, SearchOptions
+from sememe.errors import InputError
+
+if TYPE_CHECKING:
+    from sememe.collections.hits import Hit
 
 
 def search(
-    path: Annotated[Path, typer.Argument(help="A file, or a folder of them.", show_default=False)],
-    question: Annotated[str, typer.Argument(help="What to look for, in your own words.", show_default=False)],
-    model: ModelOption = DEFAULT_MODEL,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[PATH] QUESTION",
+            help="A file or folder and a question; with --collection only the question.",
+            show_default=False,
+        ),
+    ],
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", "-c", help="Ask this collection (`sememe index`).", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The model.", show_default=f"the collection's own, else {DEFAULT_MODEL}"),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-k", help="How many passages.", min=1)] = 5,
+    where: Annotated[
+        str | None, typer.Option(metavar="JSON", help='Only documents like this: {"kind": "pdf"}.', show_default=False)
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="By meaning, by words, or both.")] = SearchOptions.mode,
+    rerank: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A reranker that reads the best again.", show_default=False)
+    ] = None,
+    group: Annotated[bool, typer.Option("--group", help="Only a document's best passage.")] = False,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out hits below this score.", show_default=False)
+    ] = None,
+    mmr: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Diversity: 1 is relevance alone.", show_default=False)
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say which words and which retriever.")] = False,
+    collections_dir: FolderOption = None,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Embed the passages of a file or folder in memory and print the ones nearest to a question."""
+    """Print the passages nearest to a question: of a file or folder, read into memory, or of a collection."""
+    from sememe.cli.passage_text import hit_row, place_of, said_why, shown
+
+    if len(words) != (1 if collection else 2):
+        raise InputError("Give a path and a question, or -c NAME and a question. Quote a question of several words.")
+    if collection is None:
+        if (where, rerank, mode) != (None, None, "auto") or explain:
+            raise InputError("--where, --rerank, --mode and --explain are for collections (-c NAME).")
+        hits, n_passages = _of_folder(Path(words[0]), words[1], limit, model or DEFAULT_MODEL, is_offline(offline))
+    else:
+        options = SearchOptions(mode=mode, group_by_document=group, min_score=min_score, mmr=mmr, explain=explain)
+        folder = existing_path(collection, collections_dir)
+        hits, n_passages = _of_collection(folder, words[0], limit, options, where, model, rerank, is_offline(offline))
+    if as_json:
+        rows = [hit_row(hit) for hit in hits]
+        print(json.dumps({"question": words[-1], "n_passages": n_passages, "hits": rows}, ensure_ascii=False))
+        return
+    for rank, hit in enumerate(hits, 1):
+        print(f"{rank}. {hit.score:.3f}  {place_of(hit.document, hit.chunk)}")
+        if explain:
+            print(said_why(hit))
+        print(shown(hit.chunk.text))
+    if not hits:
+        print("nothing found", file=sys.stderr)
+
+
+def _of_collection(
+    folder: Path,
+    question: str,
+    limit: int,
+    options: SearchOptions,
+    where: str | None,
+    model: str | None,
+    reranker: str | None,
+    offline: bool,
+) -> tuple[list[Hit], int]:
+    from sememe.collections.collection import Collection
+    from sememe.engine.embedder import Embedder
+    from sememe.engine.reranker import Reranker
+
+    with Collection.open(folder) as stored:
+        about, n_passages = stored.about, stored.count().chunks
+    needs_model = options.mode != "lexical" and about.options.outputs
+    embedder = Embedder(model or about.model, offline=offline) if needs_model else None
+    judge = Reranker(reranker, offline=offline) if reranker else None
+
+    def rerank(query: str, texts: list[str]) -> list[float]:
+        assert judge is not None
+        return [float(score) for score in judge.predict([(query, text) for text in texts])]
+
+    with Collection.open(folder, embedder) as opened:
+        hits = opened.search(
+            question,
+            limit,
+            options,
+            where=read_filter(where),
+            rerank=rerank if judge else None,  # type: ignore[arg-type]
+        )
+    return hits, n_passages
+
+
+def read_filter(text: str | None) -> dict[str, object] | None:
+    """A filter as JSON. Raises InputError for what is no JSON object; what it may say, the collection knows."""
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as exc:
+        raise InputError(
+            f'--where {text[:100]} is no JSON: {exc}. Expected for example \'{{"kind": "pdf"}}\'.'
+        ) from exc
+    if not isinstance(found, dict):
+        raise InputError(f'--where {text[:100]} is no JSON object. Expected for example \'{{"kind": "pdf"}}\'.')
+    return found
+
+
+def _of_folder(path: Path, question: str, limit: int, model: str, offline: bool) -> tuple[list[Hit], int]:
+    """The nearest passages of files that are read into memory."""
     from tqdm import tqdm
 
-    from sememe.cli.passage_text import place_of, shown
     from sememe.collections.chunking.chunker import Chunker
     from sememe.collections.chunking.counting import TokenCounter
     from sememe.collections.chunking.options import ChunkOptions
+    from sememe.collections.hits import Hit
     from sememe.collections.nearest import nearest
     from sememe.collections.passages import read_passages
+    from sememe.collections.reading.files import check_paths
     from sememe.collections.reading.options import ReadOptions
     from sememe.engine.embedder import Embedder
 
-    embedder = Embedder(model, offline=is_offline(offline))
+    check_paths([path])
+    embedder = Embedder(model, offline=offline)
     passages = read_passages(
         path,
         Chunker(ChunkOptions(), TokenCounter(embedder)),
@@ -42,21 +156,5 @@ def search(
     texts = [passage.model_input for passage in passages]
     # disable=None: on a terminal only
     with tqdm(total=len(texts), unit="passage", desc=f"embedding {path}", disable=None, leave=False) as bar:
-        hits = nearest(embedder, texts, [question], limit, on_progress=bar.update)[0]
-    found = [(hit.score, passages[hit.index]) for hit in hits]
-    if as_json:
-        rows = [
-            {
-                "score": score,
-                "source": p.document.source,
-                "place": None if p.chunk.place is None else vars(p.chunk.place),
-                "heading": p.chunk.heading,
-                "text": p.chunk.text,
-            }
-            for score, p in found
-        ]
-        print(json.dumps({"question": question, "n_passages": len(passages), "hits": rows}, ensure_ascii=False))
-        return
-    for rank, (score, passage) in enumerate(found, 1):
-        print(f"{rank}. {score:.3f}  {place_of(passage.document, passage.chunk)}")
-        print(shown(passage.chunk.text))
+        found = nearest(embedder, texts, [question], limit, on_progress=bar.update)[0]
+    return [Hit(passages[n.index].chunk, passages[n.index].document, n.score, ()) for n in found], len(passages)

@@ -1,0 +1,91 @@
+"""`sememe collections`: what there is, and its life."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sememe.cli.collection_options import FolderOption, NameArgument, collections_folder, existing_path, names_in
+from sememe.cli.options import JsonOption
+
+app = typer.Typer(help="List collections and look after them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_collections(collections_dir: FolderOption = None, as_json: JsonOption = False) -> None:
+    """Print every collection with its model and size."""
+    folder = collections_folder(collections_dir)
+    rows = [_facts(name, folder / name) for name in names_in(folder)]
+    if as_json:
+        print(json.dumps({"folder": str(folder), "collections": rows}, ensure_ascii=False))
+        return
+    if not rows:
+        print(f"no collections in {folder}; make one with `sememe index PATH -c NAME`", file=sys.stderr)
+    width = max((len(str(row["name"])) for row in rows), default=0)
+    for row in rows:
+        sizes = f"{row['n_documents']:>9,} documents {row['n_chunks']:>9,} chunks {_megabytes(row['size_bytes']):>10}"
+        print(f"{row['name']:<{width}}  {sizes}  {row['model'] or 'words only'}")
+
+
+@app.command()
+def stats(name: NameArgument, collections_dir: FolderOption = None, as_json: JsonOption = False) -> None:
+    """Print what a collection holds and how it was made."""
+    facts = _facts(name, existing_path(name, collections_dir))
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for key, value in facts.items():
+        if key == "options" and isinstance(value, dict):
+            value = ", ".join(f"{k}={v}" for k, v in value.items() if v is not None)
+        elif key == "size_bytes":
+            key, value = "size", _megabytes(value)
+        print(f"{key.removeprefix('n_'):<12} {f'{value:,}' if isinstance(value, int) else value}")
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    collections_dir: FolderOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a collection with all it holds."""
+    from sememe.collections.embedded.locking import writer_lock
+    from sememe.collections.embedded.store import LOCK
+
+    path = existing_path(name, collections_dir)
+    if not yes:
+        typer.confirm(f"Delete {path} with everything in it?", abort=True, err=True)
+    with writer_lock(path / LOCK, 0.0):
+        shutil.rmtree(path)
+
+
+def _facts(name: str, path: Path) -> dict[str, object]:
+    from sememe.collections.collection import Collection
+
+    with Collection.open(path) as collection:
+        about, count = collection.about, collection.count()
+    return {
+        "name": name,
+        "path": str(path),
+        "n_documents": count.documents,
+        "n_chunks": count.chunks,
+        "size_bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        "model": about.model,
+        "revision": about.revision,
+        "fingerprint": about.fingerprint,
+        "dimension": about.dimension,
+        "chunking": about.chunking,
+        "created": about.created,
+        "options": asdict(about.options),
+    }
+
+
+def _megabytes(size: object) -> str:
+    assert isinstance(size, int)
+    return f"{size / 1e6:,.1f} MB"

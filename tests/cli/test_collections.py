@@ -1,0 +1,141 @@
+"""`sememe index`, `search -c` and `collections` with a fake that embeds words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fakes import FakeEmbedder
+from sememe.cli import app
+from sememe.errors import CollectionMismatch, InputError, NotFound
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def make(name: str, **options: object) -> FakeEmbedder:
+        return FakeEmbedder(name.rpartition("/")[2], max_tokens=64, dimension=64)
+
+    monkeypatch.setattr("sememe.engine.embedder.Embedder", make)
+    monkeypatch.setenv("SEMEME_COLLECTIONS", str(tmp_path / "collections"))
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "guide.md").write_text("# Guide\n\nhow to install it\n\n## Refunds\n\nrefunds take five days\n")
+    (folder / "lyon.txt").write_text("our office is in lyon")
+    (folder / "bad.txt").write_bytes(b"\xff")
+    return folder
+
+
+def _run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=False)
+
+
+def _index(*arguments: object) -> dict[str, object]:
+    done = _run("index", *map(str, arguments), "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_index_then_ask(docs: Path) -> None:
+    first = _index(docs, "-c", "d", "--chunk", "heading")
+    assert (first["n_added"], first["n_chunks"], first["n_documents"]) == (2, 3, 2)
+    assert "bad.txt" in json.dumps(first["skipped"])
+    again = _index(docs, "-c", "d")
+    assert (again["n_unchanged"], again["n_chunks"]) == (2, 0)
+    found = json.loads(_run("search", "-c", "d", "refunds take", "--json", "-k", "1").stdout)
+    (hit,) = found["hits"]
+    assert hit["heading"] == "Guide > Refunds"
+    assert hit["place"] == {"unit": "line", "first": 5, "last": 7}
+    assert hit["metadata"]["kind"] == "markdown"
+
+
+def test_what_is_printed(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(docs.parent)
+    done = _run("index", "docs", "-c", "d")
+    assert "2 new, 0 changed, 0 unchanged, 0 removed; 2 chunks" in done.stderr
+    assert f"left out {docs}/bad.txt: byte 0xff at position 1 is not utf-8" in done.stderr
+    assert done.stdout == ""
+    shown = _run("search", "-c", "d", "office lyon", "--explain", "--mode", "lexical", "-k", "1").stdout
+    assert "docs/lyon.txt:1\n   lexical" in shown
+    assert "words: " in shown
+    assert "nothing found" in _run("search", "-c", "d", "zzz", "--mode", "lexical").stderr
+
+
+def test_filters(docs: Path) -> None:
+    _index(docs, "-c", "d")
+    found = json.loads(_run("search", "-c", "d", "refunds", "--where", '{"kind": "text"}', "--json").stdout)
+    assert [Path(hit["source"]).name for hit in found["hits"]] == ["lyon.txt"]
+    with pytest.raises(InputError, match="is no JSON"):
+        _run("search", "-c", "d", "x", "--where", "{")
+    with pytest.raises(InputError, match="is no JSON object"):
+        _run("search", "-c", "d", "x", "--where", "3")
+
+
+def test_standard_input(docs: Path) -> None:
+    lines = '{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
+    done = _run("index", "-", "-c", "d", "--kind", "jsonl", "--json", stdin=lines)
+    assert json.loads(done.stdout)["n_added"] == 2
+
+
+def test_another_model_or_other_chunks_are_refused_in_words(docs: Path) -> None:
+    _index(docs, "-c", "d")
+    with pytest.raises(CollectionMismatch, match="was made with the chunks tokens; sentence was asked for"):
+        _run("index", str(docs), "-c", "d", "--chunk", "sentence")
+    with pytest.raises(CollectionMismatch, match="or migrate it"):
+        _run("index", str(docs), "-c", "d", "-m", "other")
+    with pytest.raises(CollectionMismatch):
+        _run("search", "-c", "d", "x", "-m", "other")
+
+
+def test_nothing_is_made_for_a_path_that_is_not_there(docs: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no file or folder"):
+        _run("index", str(docs / "nowhere"), "-c", "d")
+    assert not (tmp_path / "collections").exists()
+
+
+def test_wrong_usage(docs: Path) -> None:
+    for arguments in (["x"], [str(docs), "x", "y"], ["-c", "d", "x", "y"]):
+        with pytest.raises(InputError, match="Quote a question"):
+            _run("search", *arguments)
+    with pytest.raises(InputError, match="are for collections"):
+        _run("search", str(docs), "x", "--where", "{}")
+    with pytest.raises(NotFound, match=r"no collection 'd'.*There are: none yet"):
+        _run("search", "-c", "d", "x")
+    with pytest.raises(InputError, match="no name of a collection"):
+        _run("index", str(docs), "-c", "..")
+
+
+def test_list_stats_and_delete(docs: Path, tmp_path: Path) -> None:
+    assert "no collections in" in _run("collections", "list").stderr
+    _index(docs, "-c", "d")
+    (row,) = json.loads(_run("collections", "list", "--json").stdout)["collections"]
+    assert (row["name"], row["n_documents"], row["chunking"]) == ("d", 2, "tokens")
+    assert "2 documents" in _run("collections", "list").stdout
+    assert "documents    2\n" in _run("collections", "stats", "d").stdout
+    assert (
+        _run(
+            "collections",
+            "delete",
+            "d",
+        ).exit_code
+        == 1
+    )  # nobody said yes
+    assert _run("collections", "delete", "d", "--yes").exit_code == 0
+    assert not (tmp_path / "collections/d").exists()
+
+
+def test_a_folder_is_a_name_too(docs: Path, tmp_path: Path) -> None:
+    _index(docs, "-c", tmp_path / "here")
+    assert json.loads(_run("collections", "stats", str(tmp_path / "here"), "--json").stdout)["n_documents"] == 2
+
+
+def test_a_folder_can_be_asked_without_a_collection(docs: Path) -> None:
+    found = json.loads(_run("search", str(docs), "our office is in lyon", "--json", "-k", "1").stdout)
+    assert Path(found["hits"][0]["source"]).name == "lyon.txt"
