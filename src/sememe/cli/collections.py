@@ -56,7 +56,7 @@ def delete(
 ) -> None:
     """Delete a collection with all it holds."""
     from sememe.collections.embedded.locking import writer_lock
-    from sememe.collections.embedded.store import LOCK
+    from sememe.collections.embedded.truth import LOCK
 
     path = existing_path(name, collections_dir)
     if not yes:

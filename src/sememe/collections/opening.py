@@ -8,7 +8,7 @@ from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
-from sememe.collections.embedded.store import TRUTH
+from sememe.collections.embedded.truth import TRUTH
 from sememe.collections.indexing import index_paths
 from sememe.collections.options import CollectionOptions
 from sememe.collections.reading.options import ReadOptions
