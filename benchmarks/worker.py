@@ -114,8 +114,43 @@ class SystemUnderTest:
 
     def peak_bytes(self) -> int:
         """The most memory this process has had."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class CodeUnderTest:
+    """Lines that make `model`, an expression that embeds `texts`, and the texts: a JSON file with `code`, `embed`, `texts`."""
+
+    def __init__(self, path: str) -> None:
+        made = json.loads(Path(path).read_text("utf-8"))
+        self._scope: dict[str, Any] = {"texts": made["texts"]}
+        started = time.perf_counter()
+        exec(made["code"], self._scope)
+        self._load_seconds = time.perf_counter() - started
+        self._embed = compile(made["embed"], path, "eval")
+
+    def load_seconds(self) -> float:
+        """Importing included."""
+        return self._load_seconds
+
+    def precision(self) -> str:
+        """What ours computes in."""
+        return str(self._scope["model"].loaded.precision.precision)
+
+    def bulk(self) -> float:
+        """Seconds for all texts in one call."""
+        started = time.perf_counter()
+        eval(self._embed, self._scope)
+        return time.perf_counter() - started
+
+    def peak_bytes(self) -> int:
+        """The most memory this process has had."""
+        return peak_bytes()
 
 
 class MatrixChain:
@@ -142,7 +177,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     kind, *arguments = sys.argv[1:]
-    served = {"system": SystemUnderTest, "matrix": MatrixChain}[kind](*arguments)
+    served = {"system": SystemUnderTest, "code": CodeUnderTest, "matrix": MatrixChain}[kind](*arguments)
     for line in sys.stdin:
         request = json.loads(line)
         answer: Callable[..., object] = getattr(served, request.pop("do"))
