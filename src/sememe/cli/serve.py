@@ -112,6 +112,8 @@ def serve(
     print(
         f"serving {', '.join(options.models)} on {_address(options.uds, options.host, options.port)}", file=sys.stderr
     )
+    if options.grpc_port:
+        print(f"gRPC on {options.host}:{options.grpc_port}", file=sys.stderr)
     if not run(served, options):
         raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from sememe import __version__
 from sememe.server.answers import json_answer
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
+from sememe.server.docs_page import docs_page
 from sememe.server.exchange import Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
@@ -178,15 +179,14 @@ def _own_routes(service: Service, metrics: Metrics) -> list[Route]:
 
 
 def _add_documents(app: FastAPI, routes: Sequence[Route]) -> None:
-    from fastapi.openapi.docs import get_swagger_ui_html
-
     document = openapi_document(routes)
+    page = docs_page(document)
 
     async def openapi(request: Request) -> Response:
         return json_answer(document)
 
     async def docs(request: Request) -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="sememe")
+        return Response(page, media_type="text/html")
 
     app.router.add_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     app.router.add_route("/docs", docs, methods=["GET"], include_in_schema=False)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import socket
 
 import uvicorn
 
+from sememe.errors import InputError
 from sememe.server.app import make_app
 from sememe.server.models import Models
 from sememe.server.options import ServerOptions
 
 
 def run(models: Models, options: ServerOptions) -> bool:
-    """Serve until SIGTERM or SIGINT, then drain within the limit; False if the server could not start."""
+    """Serve until SIGTERM or SIGINT, then drain within the limit; False if the server could not start.
+
+    Raises InputError where gRPC's port is taken.
+    """
+    if options.grpc_port:
+        _check_free(options.host, options.grpc_port)
     config = uvicorn.Config(
         make_app(models, options),
         host=options.host,
@@ -30,3 +37,12 @@ def run(models: Models, options: ServerOptions) -> bool:
     server = uvicorn.Server(config)
     server.run()
     return server.started
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before anything is started, in words rather than from within the start."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as exc:
+        raise InputError(f"gRPC cannot listen on {host}:{port}: {exc.strerror}. Choose another --grpc-port.") from exc
