@@ -136,7 +136,10 @@ def test_the_number_of_checkpoints_is_true() -> None:
 
 @pytest.mark.weights
 @pytest.mark.parametrize("block", _blocks(ROOT / "README.md", "python"))
-def test_the_readmes_code_runs(block: str, minilm_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_code_runs(
+    block: str, minilm_path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     code = block.replace('"all-MiniLM-L6-v2"', repr(str(minilm_path)))
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     if "print(" in code:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.about import About
+from sememe.collections.chunking.counting import TokenCounter
+from sememe.collections.context import Context, CountTokens, make_context
 from sememe.collections.documents import Chunk, Chunker, Document, searchable_text, whole_document
 from sememe.collections.embedded.store import EmbeddedStore
 from sememe.collections.filters import Filter, In, kind_of, parse_filter
@@ -286,6 +288,26 @@ class Collection:
             mean = self.store.vectors(keys).mean(axis=0)
             others = {"and": [{"@id": {"!=": document_id}}, where or {}]}
             return self.search_by_vector(mean, k, SearchOptions(group_by_document=True), where=others)
+
+    def context(
+        self,
+        question: str,
+        max_tokens: int = 1000,
+        *,
+        k: int = 20,
+        options: SearchOptions | None = None,
+        where: Mapping[str, object] | None = None,
+        rerank: RerankFunction | None = None,
+        count_tokens: CountTokens | None = None,
+    ) -> Context:
+        """Numbered, cited passages that a language model can answer the question from, `max_tokens` at most.
+
+        Made of the k best chunks, neighbours merged. count_tokens: of the language model; None counts those of the
+        collection's own model, which are about as many.
+        """
+        hits = self.search(question, k, options, where=where, rerank=rerank, with_text=True)
+        counter = None if count_tokens is not None else TokenCounter(self._need_embedder())
+        return make_context(question, hits, max_tokens, count_tokens or counter.quick)  # type: ignore[union-attr]
 
     def get(self, document_id: str) -> Document:
         """The document as it was given. Raises NotFound."""
