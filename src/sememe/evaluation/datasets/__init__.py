@@ -20,6 +20,8 @@ _LANGUAGE = "lang"
 def read_tasks(path: Path, options: DataOptions | None = None) -> tuple[Task, ...]:
     """The tasks that a file or folder holds: one for each language where it has several.
 
+    A BEIR folder read as `reranking` that names no candidates gives the retrieval task that they are found in.
+
     Layouts: BEIR's folder; a folder of `SPLIT.jsonl[.gz]` (also csv, tsv) whose column names say the kind; one such
     file; a folder of such folders, one a language. Raises NotFound, and InputError for data that is not right.
     """
@@ -38,7 +40,10 @@ def _read(path: Path, options: DataOptions) -> Iterator[Task]:
     elif is_beir(path):
         if options.kind not in (None, "retrieval", "reranking"):
             raise InputError(f"{path} holds retrieval data, not {options.kind}.")
-        yield read_beir_reranking(path, options) if options.kind == "reranking" else read_retrieval(path, options)
+        if options.kind == "reranking" and (path / "candidates").is_dir():
+            yield read_beir_reranking(path, options)
+        else:  # a reranking task without candidates gets them from `evaluation.candidates`
+            yield read_retrieval(path, options)
     elif file := _split_file(path, options):
         chosen, notes = file
         train = find_file(path, "train")
@@ -62,6 +67,13 @@ def _folders(path: Path, options: DataOptions) -> Iterator[Task]:
     for folder in wanted:
         for task in _read(folder, replace(options, languages=())):
             yield replace(task, name=f"{path.name}/{task.name}")
+
+
+def is_data(path: Path) -> bool:
+    """Whether a folder or file is evaluation data, rather than documents to make some of."""
+    if path.is_file():
+        return has_rows(path)
+    return _is_set(path) or any(_is_set(folder) for folder in path.iterdir() if folder.is_dir())
 
 
 def _is_set(folder: Path) -> bool:
@@ -111,4 +123,4 @@ def _grouped(rows: list[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-__all__ = ["DataOptions", "Task", "has_rows", "read_tasks"]
+__all__ = ["DataOptions", "Task", "is_data", "read_tasks"]

@@ -1,0 +1,184 @@
+"""`sememe evaluate`: how good a model is for some data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sememe.cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    PrecisionOption,
+    is_offline,
+)
+from sememe.errors import InputError
+from sememe.records import EmbedOptions, OutputDtype
+
+if TYPE_CHECKING:
+    from sememe.evaluation.datasets import DataOptions, Task
+    from sememe.evaluation.datasets.records import RetrievalTask
+    from sememe.evaluation.options import EvaluationOptions
+    from sememe.evaluation.records import TaskKind, TaskResult
+    from sememe.records import TextEmbedder
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A folder, an id on the hub, or a short name.")],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="A data set (folder or file), or documents; may be repeated.", show_default=False),
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="retrieval, reranking, sts, pair_classification, classification, clustering or bitext.",
+            show_default="by the files",
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which part is tested.", show_default="test")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Only this language of a set with several; may be repeated.")
+    ] = None,
+    k: Annotated[str, typer.Option("--k", help="Cuts of the ranking metrics.")] = "1,3,5,10,100",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many queries, pairs or texts.")] = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first so many values.")] = None,
+    dtype: Annotated[OutputDtype, typer.Option(help="Type of the values that are compared.")] = "float32",
+    prompts: Annotated[bool, typer.Option("--prompts/--no-prompts", help="Apply the model's own prompts.")] = True,
+    per_label: Annotated[
+        int | None, typer.Option(min=1, help="Classification from so many texts of a label, ten times, as mteb does.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 gives none.")] = 1000,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Let judged documents that are not there count as not found.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep vectors in this file, and take those that are there.")
+    ] = None,
+    per_query: Annotated[
+        Path | None, typer.Option(help="Write every query's results here, one JSON line each.")
+    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a model on files: retrieval (BEIR), reranking, STS, pairs, classification, clustering, bitext.
+
+    A folder of documents without labels becomes a synthetic test: its titles, headings and sentences are queries.
+    """
+    from sememe.cli.evaluation_tables import print_results, write_items
+    from sememe.evaluation.bootstrap import BootstrapOptions
+    from sememe.evaluation.datasets import DataOptions
+    from sememe.evaluation.options import EvaluationOptions, VectorOptions
+
+    wanted = DataOptions(_read_kind(task), split, tuple(language or ()), limit, allow_unknown)
+    options = EvaluationOptions(
+        vectors=VectorOptions(embed=EmbedOptions(dimensions=dimensions), prompts=prompts),
+        bootstrap=BootstrapOptions(n_resamples=resamples),
+        cuts=read_cuts(k),
+        n_per_label=per_label,
+    )
+    tasks = [some for path in data for some in read_data(path, wanted)]  # before the model is loaded, which takes time
+    embedder = open_embedder(
+        model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
+    )
+    results = [_run(some, embedder, options, dtype) for some in tasks]
+    if per_query is not None:
+        write_items(per_query, results)
+    if as_json:
+        print(json.dumps([result.to_json(with_items=False) for result in results], ensure_ascii=False, allow_nan=False))
+    else:
+        print_results(results)
+
+
+def read_data(path: Path, options: DataOptions) -> list[Task]:
+    """The tasks of a data set, or one made of a folder of documents. Raises NotFound, InputError."""
+    from sememe.errors import NotFound
+    from sememe.evaluation.candidates import with_bm25_candidates
+    from sememe.evaluation.datasets import is_data, read_tasks
+    from sememe.evaluation.datasets.records import RetrievalTask
+
+    if not path.exists():
+        raise NotFound(f"There is no {path}.")
+    if not is_data(path):
+        if options.kind not in (None, "retrieval"):
+            raise InputError(f"{path} holds no data for {options.kind}; of documents alone only retrieval is made.")
+        return [_make_from_documents(path, options)]
+    tasks = read_tasks(path, options)
+    if options.kind != "reranking":
+        return list(tasks)
+    return [with_bm25_candidates(some) if isinstance(some, RetrievalTask) else some for some in tasks]
+
+
+def _make_from_documents(path: Path, options: DataOptions) -> RetrievalTask:
+    from sememe.collections.reading.files import Skipped
+    from sememe.collections.reading.options import ReadOptions
+    from sememe.collections.reading.reader import read_paths
+    from sememe.evaluation.datasets.synthetic import SyntheticOptions, make_test_set
+    from sememe.records import Document
+
+    documents = []
+    for read in read_paths([path], ReadOptions()):
+        if isinstance(read, Skipped):
+            print(f"left out: {read.source}: {read.reason}", file=sys.stderr)
+        else:
+            documents.append(Document(read.document.id, read.document.text, read.document.title))
+    made = SyntheticOptions() if options.limit is None else SyntheticOptions(n_queries=options.limit)
+    return make_test_set(path.resolve().name, documents, made)
+
+
+def open_embedder(
+    model: str, *, device: str, backend: str, precision: str, offline: bool, cache: Path | None
+) -> TextEmbedder:
+    """The model on this machine. Raises NotFound, CheckpointError, InputError."""
+    from sememe.engine.embedder import Embedder
+
+    return Embedder(model, device=device, backend=backend, precision=precision, offline=offline, embedding_cache=cache)
+
+
+def read_cuts(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between. Raises InputError."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--k is {text!r}; expected whole numbers such as 1,5,10.") from None
+
+
+def _run(task: Task, embedder: TextEmbedder, options: EvaluationOptions, dtype: OutputDtype) -> TaskResult:
+    """One task, with a bar on a terminal."""
+    from tqdm import tqdm
+
+    from sememe.engine.embedder import Embedder
+    from sememe.evaluation.tasks import score_task
+    from sememe.evaluation.vectors import embed_task
+
+    vectors = options.vectors
+    if isinstance(embedder, Embedder):
+        vectors = replace(vectors, similarity=embedder.similarity_fn_name, computed_in=str(embedder.loaded.precision))
+    with tqdm(unit="text", desc=task.name, disable=None, leave=False) as bar:
+
+        def show(n_done: int, n_texts: int) -> None:
+            bar.total = n_texts
+            bar.update(n_done - bar.n)
+
+        found = embed_task(task, embedder, vectors, on_progress=show)
+    return score_task(task, found.at(dtype=dtype) if dtype != "float32" else found, options)
+
+
+def _read_kind(text: str | None) -> TaskKind | None:
+    from sememe.evaluation.records import TASK_KINDS
+
+    if text is None:
+        return None
+    for kind in TASK_KINDS:
+        if kind == text.replace("-", "_"):
+            return kind
+    raise InputError(f"--task {text!r} is unknown; expected one of {', '.join(TASK_KINDS)}.")
