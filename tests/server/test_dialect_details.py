@@ -16,7 +16,7 @@ import specimens
 from sememe.engine.embedder import Embedder
 from sememe.engine.reranker import Reranker
 from sememe.records import EmbedOptions
-from sememe.server.models import Models, ScoringModel
+from sememe.server.models import EmbeddingModel, Models, ScoringModel
 from server.conftest import OPTIONS
 from server.running import run
 
@@ -94,6 +94,31 @@ def test_vllms_truncation(http: httpx2.Client, embedder: Embedder) -> None:
     _equal(got, embedder.embed([text], EmbedOptions(max_tokens=6, truncation_side="left")).dense[0])  # type: ignore[index]
     raw = http.post("/v1/embeddings", json={"input": text, "use_activation": False}).json()["data"][0]["embedding"]
     _equal(raw, embedder.embed([text], EmbedOptions(normalize=False)).dense[0])  # type: ignore[index]
+
+
+def test_vllms_late_chunking(http: httpx2.Client, embedder: Embedder) -> None:
+    text = "the cat sat on the mat"
+    body = {"input": [text, "a b c"], "late_chunking_params": {"chunk_size": 3}}
+    answer = http.post("/v1/embeddings", json=body)
+    for datum, whole in zip(answer.json()["data"], body["input"], strict=True):
+        facts = datum["late_chunking"]
+        spans = [tuple(chunk["char_range"]) for chunk in facts["chunks"]]
+        _equal(datum["embedding"], embedder.embed_spans(whole, spans).dense)
+        assert facts["input_tokens"] == len(embedder.tokenize([whole])[0])
+        ranges = [chunk["token_range"] for chunk in facts["chunks"]]
+        assert [stop - first for first, stop in ranges[:-1]] == [3] * (len(ranges) - 1)
+        assert (ranges[0][0], ranges[-1][1]) == (1, facts["input_tokens"] - 1)
+    assert http.post("/v1/embeddings", json=body | {"encoding_format": "base64"}).status_code == 400
+    assert http.post("/v1/embeddings", json=body | {"input": [""]}).status_code == 400
+
+
+def test_scores_of_texts_cut_by_tokens(http: httpx2.Client, reranker: Reranker) -> None:
+    spell = reranker.loaded.engine.checkpoint.tokenizer.spell
+    query, text = "the cat sat", "a mat of it"
+    cut = [one[: spell(one, special=False).offsets[1, 1]] for one in (query, text)]
+    body = {"text_1": query, "text_2": text, "max_tokens_per_query": 2, "max_tokens_per_doc": 2}
+    expected = reranker.predict([(cut[0], cut[1])], activation_fn="sigmoid")[0]
+    assert http.post("/score", json=body).json()["data"][0]["score"] == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_pooling_of_tokens(http: httpx2.Client, embedder: Embedder) -> None:
@@ -260,3 +285,39 @@ def test_coheres_first_form(http: httpx2.Client, embedder: Embedder) -> None:
     assert got["response_type"] == "embeddings_by_type"
     mixed = http.post("/v2/embed", json={"inputs": [{"content": [{"type": "text", "text": "a b c"}]}]}).json()
     _equal(mixed["embeddings"]["float"], embedder.embed(TEXTS[:1]).dense)
+
+
+# ── Open Inference, and models that give no dense vectors ────────────────────────────────────────────────────────────
+
+
+def test_the_one_version_may_be_named(http: httpx2.Client, embedder: Embedder) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a b c"]}
+    got = http.post("/v2/models/tiny/versions/1/infer", json={"inputs": [tensor]}).json()["outputs"][0]["data"]
+    _equal(got, embedder.embed(["a b c"]).dense[0])  # type: ignore[index]
+    outputs = http.get("/v2/models/three").json()["outputs"]
+    assert {"embedding", "sparse_values", "multi_vector"} <= {one["name"] for one in outputs}
+
+
+@pytest.mark.parametrize("kind", ["splade", "colbert"])
+def test_models_without_dense_vectors(specimen_folder: Path, kind: str) -> None:
+    model = Embedder(specimens.make(kind, specimen_folder / f"served-{kind}", sigma=0.3), precision="float32")
+    (output,) = model.outputs
+    found = model.embed(TEXTS, EmbedOptions(outputs=(output,)))
+    models = Models([EmbeddingModel(kind, model)])
+    with run(models, OPTIONS) as running, httpx2.Client(base_url=running.url, timeout=30) as http:
+        own = http.post("/embed_sparse" if kind == "splade" else "/embed_all", json={"inputs": TEXTS}).json()
+        assert http.post("/", json={"inputs": TEXTS}).json() == own
+        v1 = http.post("/v1/embed", json={"texts": TEXTS}).json()
+        v2 = http.post("/v2/embed", json={"texts": TEXTS}).json()
+        assert v1["embeddings"] == v2["embeddings"]
+        for path in ("/embed", "/api/embed"):
+            refused = http.post(path, json={"inputs": TEXTS, "input": TEXTS, "model": kind})
+            assert refused.status_code in (400, 424)
+            assert "dense" in refused.text
+    if kind == "colbert":
+        _equal(own[1], found.multi_vector[1])  # type: ignore[index]
+        _equal(v2["embeddings"]["multi_vector"][1], found.multi_vector[1])  # type: ignore[index]
+    else:
+        weights = {one["index"]: one["value"] for one in own[1]}
+        assert weights == pytest.approx(found.sparse.weights(1), abs=1e-6)  # type: ignore[union-attr]
+    model.close()

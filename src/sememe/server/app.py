@@ -110,7 +110,8 @@ def _shared(service: Service) -> list[Route]:
             claims |= dict.fromkeys(dialect.FIELDS, dialect.embeddings_route(path, service))
         return by_field(claims, openai.embeddings_route(path, service))
 
-    tokenize = {"prompt": vllm.tokenize_route(service), "content": llamacpp.tokenize_route(service)}
+    vllm_tokenize = vllm.tokenize_route(service)
+    tokenize = {"prompt": vllm_tokenize, "messages": vllm_tokenize, "content": llamacpp.tokenize_route(service)}
     return [
         embeddings("/v1/embeddings"),
         embeddings("/embeddings"),

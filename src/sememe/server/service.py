@@ -123,17 +123,14 @@ class Service:
         _check_fingerprint(call.conditions, model.fingerprint(call.options))
         return await self._embedded(model, line, call.inputs, call)
 
-    async def embed_spans(self, call: EmbedCall) -> Embedded:
-        """The inputs as parts of one text, which the model reads in one pass: late chunking. Raises as `embed`.
-
-        They are joined with a blank where neither has one at the seam.
-        """
+    async def embed_spans(self, call: EmbedCall, spans: Sequence[tuple[Span, ...]]) -> Embedded:
+        """Late chunking: an embedding for each of `spans[i]` of input i, which is read in one pass. Raises as `embed`."""
         model = self.models.embedder(call.model)
-        self._check_size(len(call.inputs))
+        self._check_size(sum(map(len, spans)))
         model.engine.check_options(call.options)
         _check_fingerprint(call.conditions, model.fingerprint(call.options))
         line = SpanLine(model.name, model.engine, call.options)
-        return await self._embedded(model, line, [_joined(call.inputs)], call)
+        return await self._embedded(model, line, list(zip(call.inputs, spans, strict=True)), call)
 
     async def embed_tokens(self, call: EmbedCall) -> Embedded:
         """The hidden states of each token, before pooling, as multi-vectors. Raises as `embed`."""
@@ -318,8 +315,8 @@ def _score_line(model: ScoringModel, call: ScoreCall) -> Line:
     return PairLine(model.name, model.reranker, call.instruction, call.side)
 
 
-def _joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
-    """One text, and where each part is in it."""
+def joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    """One text of these parts, with a blank where neither has one at the seam, and where each part is in it."""
     text, spans = "", []
     for part in parts:
         if text and part and not text[-1].isspace() and not part[0].isspace():

@@ -187,7 +187,7 @@ def routes(service: Service) -> list[Route]:
         return await embeddings_answer(given.form, found[types[0]], lambda: _by_type(found, body.given(), "2"))
 
     async def embed_v1(body: EmbedBody, given: Given) -> Response:
-        if body.embedding_types or body.outputs:
+        if body.embedding_types or _options(service, body).outputs != ("dense",):
             return await embed(body, given)
         first = (await _embedded(service, body, ["float"], given))["float"]
         floats = {"response_type": "embeddings_floats", "embeddings": first.embeddings.dense}

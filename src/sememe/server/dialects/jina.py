@@ -23,7 +23,7 @@ from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer, refuse_forms
 from sememe.server.exchange import Given, Route, route
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service, joined
 from sememe.server.wire_numbers import in_base64
 
 # Fields that say a body of /v1/embeddings is Jina's.
@@ -129,12 +129,15 @@ def embeddings_route(path: str, service: Service) -> Route:
 
     async def embeddings(body: EmbeddingsBody, given: Given) -> Response:
         texts, types, options = body.texts(), body.types(), _options(service, body)
-        embed = service.embed_spans if body.late_chunking else service.embed
+        text, spans = joined(texts)
+        inputs = [text] if body.late_chunking else texts
         calls = [
-            EmbedCall(texts, replace(options, dtype=_DTYPES.get(kind, options.dtype)), body.model, given.conditions)
+            EmbedCall(inputs, replace(options, dtype=_DTYPES.get(kind, options.dtype)), body.model, given.conditions)
             for kind in types
         ]
-        found = await asyncio.gather(*map(embed, calls))  # equal inputs in flight are computed once
+        # Equal inputs in flight are computed once, so several types cost one pass.
+        work = (service.embed_spans(call, [spans]) if body.late_chunking else service.embed(call) for call in calls)
+        found = await asyncio.gather(*work)
         if len(types) > 1:
             refuse_forms(given.form, "Several embedding types are several arrays.")
         return await embeddings_answer(given.form, found[0], lambda: _answer(body, types, found))

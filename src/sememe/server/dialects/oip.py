@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from sememe import __version__
-from sememe.records import Embeddings
+from sememe.records import Embeddings, Output
 from sememe.server import asked, exchange
 from sememe.server.answers import embedding_headers, embeddings_answer, form_of, json_answer
 from sememe.server.exchange import Claim, Route, get_route, refusal
@@ -199,15 +199,15 @@ class _Oip:
         return Response()
 
     async def model_ready(self, request: Request) -> Response:
-        self._service.models.find(request.path_params["name"])
+        self._service.models.find(_name(request))
         return await self.ready(request)
 
     async def model(self, request: Request) -> Response:
-        model = self._service.models.find(request.path_params["name"])
+        model = self._service.models.find(_name(request))
         texts = {"name": "text", "datatype": "BYTES", "shape": [-1]}
         if isinstance(model, EmbeddingModel):
             inputs = [texts]
-            outputs = [{"name": "embedding", "datatype": "FP32", "shape": [-1, model.embedder.dimension]}]
+            outputs = [one for output in model.embedder.outputs for one in _facts(output, model.embedder.dimension)]
         else:
             inputs = [{"name": "query", "datatype": "BYTES", "shape": [-1]}, texts]
             outputs = [{"name": "score", "datatype": "FP32", "shape": [-1]}]
@@ -228,7 +228,7 @@ class _Oip:
     async def _answered(
         self, request: Request, body: InferBody, texts: dict[str, list[str]], conditions: Conditions
     ) -> Response:
-        name = request.path_params["name"]
+        name = _name(request)
         if not isinstance(self._service.models.find(name), EmbeddingModel):
             return _answer(body, name, {"score": await self._scored(name, texts, conditions)})
         embedded = await self._embedded(name, body, texts, conditions)
@@ -262,6 +262,26 @@ class _Oip:
         pairs = list(zip(queries, documents, strict=True))
         scores = (await self._service.score(ScoreCall(pairs, name, conditions=conditions))).scores
         return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
+def _facts(output: Output, dimension: int) -> list[dict[str, Any]]:
+    """The tensors that a kind of embedding comes in."""
+    kinds: dict[Output, list[tuple[str, str, list[int]]]] = {
+        "dense": [("embedding", "FP32", [-1, dimension])],
+        "sparse": [
+            ("sparse_indptr", "INT64", [-1]),
+            ("sparse_indices", "INT32", [-1]),
+            ("sparse_values", "FP32", [-1]),
+        ],
+        "multi_vector": [("multi_vector", "FP32", [-1, -1]), ("multi_vector_offsets", "INT64", [-1])],
+    }
+    return [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in kinds[output]]
+
+
+def _name(request: Request) -> str:
+    """The model's name; there is one version, `1`, which may be named too."""
+    name: str = request.path_params["name"]
+    return name.removesuffix("/versions/1")
 
 
 def _outputs(embeddings: Embeddings) -> dict[str, NDArray[np.generic]]:

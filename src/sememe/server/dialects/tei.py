@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from sememe import __version__
 from sememe.errors import InputError
-from sememe.records import EmbedOptions
+from sememe.records import EmbedOptions, Output
 from sememe.server import asked
 from sememe.server.answers import all_kinds, embeddings_answer, json_answer
 from sememe.server.dialects.tei_bodies import (
@@ -120,10 +120,15 @@ def root(service: Service) -> tuple[type[BaseModel], Callable[[Any, Given], Awai
     tei, first = Tei(service), service.models.find(None)
     body: Any
     handler: Any
+    answer: Any
     if isinstance(first, EmbeddingModel):
-        is_sparse = first.default_outputs == ("sparse",)
-        body, handler = EmbedBody, tei.embed_sparse if is_sparse else tei.embed
-        answer: Any = (list[list[SparseValue]] if is_sparse else list[list[float]]) | list[asked.Kinds]
+        by_output: dict[Output, tuple[Any, Any]] = {
+            "dense": (tei.embed, list[list[float]]),
+            "sparse": (tei.embed_sparse, list[list[SparseValue]]),
+            "multi_vector": (tei.embed_all, list[list[list[float]]]),
+        }
+        handler, plain = by_output[first.default_outputs[0]]
+        body, answer = EmbedBody, plain | list[asked.Kinds]
     elif first.reranker.n_labels == 1:
         body, handler, answer = RerankBody, tei.rerank, list[Rank]
     else:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from sememe.records import Embeddings
 from sememe.server import asked
-from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds, json_answer
+from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds, json_answer, refuse_forms
 from sememe.server.dialects.vllm_bodies import (
     ClassifyAnswer,
     ClassifyBody,
@@ -147,8 +147,37 @@ class _Vllm:
         self._service = service
 
     async def embeddings(self, body: EmbeddingsBody, given: Given) -> Response:
+        if body.late_chunking_params is not None:
+            return await self._late_chunked(body, body.late_chunking_params.chunk_size, given)
         call = EmbedCall(body.texts(), body.vllm_options(self._service), body.model, given.conditions)
         return await _embedding_answer("embd", "embedding", body, given, await self._service.embed(call))
+
+    async def _late_chunked(self, body: EmbeddingsBody, chunk_size: int, given: Given) -> Response:
+        """Vectors of each input's chunks, of so many tokens each but for the last."""
+        if body.encoding_format not in (None, "float"):
+            raise ProblemError(Problem("input", "Chunks' vectors come as floats alone.", "encoding_format"))
+        refuse_forms(given.form, "Chunks' vectors are lists of lists.")
+        texts, model = body.texts(), self._service.models.embedder(body.model)
+        spelled = await self._service.spell(model, texts, special=True)
+        cuts = [_chunks(one.offsets, chunk_size, len(text)) for one, text in zip(spelled, texts, strict=True)]
+        empty = next((i for i, chunks in enumerate(cuts) if not chunks), None)
+        if empty is not None:
+            raise ProblemError(Problem("input", f"Input {empty} has no token, so no chunk.", "input"))
+        call = EmbedCall(texts, body.vllm_options(self._service), body.model, given.conditions)
+        spans = [tuple((chunk["char_range"][0], chunk["char_range"][1]) for chunk in chunks) for chunks in cuts]
+        embedded = await self._service.embed_spans(call, spans)
+        rows = iter(_rows(embedded.embeddings))
+        data = [
+            {
+                "index": i,
+                "object": "embedding",
+                "embedding": [next(rows) for _ in chunks],
+                "late_chunking": {"chunk_size": chunk_size, "input_tokens": len(one.ids), "chunks": chunks},
+            }
+            for i, (chunks, one) in enumerate(zip(cuts, spelled, strict=True))
+        ]
+        listed = _listed("embd", embedded.model, data, sum(len(one.ids) for one in spelled))
+        return json_answer(listed, embedding_headers(embedded))
 
     async def pooling(self, body: PoolingBody, given: Given) -> Response:
         if body.task in ("token_classify", "plugin"):
@@ -170,8 +199,11 @@ class _Vllm:
         return await _embedding_answer("pool", "pooling", body, given, embedded)
 
     async def score(self, body: ScoreBody, given: Given) -> Response:
+        pairs, model = body.pairs(), self._service.models.scorer(body.model)
+        queries = await self._service.cut_texts(model, [query for query, _ in pairs], body.max_tokens_per_query or None)
+        documents = await self._service.cut_texts(model, [text for _, text in pairs], body.max_tokens_per_doc or None)
         call = ScoreCall(
-            body.pairs(),
+            list(zip(queries, documents, strict=True)),
             body.model,
             "identity" if body.use_activation is False else "sigmoid",
             body.instruction,
@@ -250,6 +282,20 @@ async def _embedding_answer(
         return _listed(prefix, embedded.model, data, embeddings.usage.n_tokens)
 
     return await embeddings_answer(given.form, embedded, make)
+
+
+def _chunks(offsets: NDArray[np.int32], chunk_size: int, n_characters: int) -> list[dict[str, list[int]]]:
+    """A text's chunks of so many tokens. A chunk's characters reach to the next one's, so that none is lost."""
+    of_text = np.flatnonzero(offsets[:, 0] >= 0)
+    firsts = of_text[::chunk_size].tolist()
+    if not firsts:
+        return []
+    starts = [int(offsets[first, 0]) for first in firsts]
+    stops = [*firsts[1:], int(of_text[-1]) + 1]
+    return [
+        {"token_range": [first, stop], "char_range": [start, end]}
+        for first, stop, start, end in zip(firsts, stops, starts, [*starts[1:], n_characters], strict=True)
+    ]
 
 
 def _rows(embeddings: Embeddings) -> list[NDArray[Any]]:

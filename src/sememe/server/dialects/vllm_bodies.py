@@ -54,8 +54,16 @@ class Common(asked.Asked):
         return self.options(model, **changes)
 
 
+class LateChunkingParams(asked.Body):
+    """chunk_size: tokens of a chunk."""
+
+    chunk_size: asked.Count
+
+
 class EmbeddingsBody(Common):
-    """What vLLM's `/v1/embeddings` takes."""
+    """What vLLM's `/v1/embeddings` takes. late_chunking_params: a vector for each chunk, from one pass over the input."""
+
+    late_chunking_params: LateChunkingParams | None = None
 
 
 class PoolingBody(Common):
@@ -87,6 +95,8 @@ class ScoreBody(asked.Body):
     instruction: asked.Text | None = None
     use_activation: asked.Flag | None = None
     truncate: asked.Truncate | None = None
+    max_tokens_per_query: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] | None = None
+    max_tokens_per_doc: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] | None = None
 
     def pairs(self) -> list[tuple[str, str]]:
         """The pairs. Raises ProblemError where the sides do not match."""
@@ -144,12 +154,28 @@ class Listed(BaseModel):
     usage: Usage
 
 
+class LateChunk(BaseModel):
+    """One chunk: its tokens, special ones counted, and its characters, [start, stop) both."""
+
+    token_range: list[int]
+    char_range: list[int]
+
+
+class LateChunking(BaseModel):
+    """How an input was cut."""
+
+    chunk_size: int
+    input_tokens: int
+    chunks: list[LateChunk]
+
+
 class EmbeddingDatum(asked.FurtherKinds):
-    """One input's embedding; of a model that gives vectors of tokens alone, those."""
+    """One input's embedding; vectors of its chunks, or of its tokens where the model gives nothing else."""
 
     index: int
     object: Literal["embedding"]
     embedding: list[float] | list[list[float]] | str | None = None
+    late_chunking: LateChunking | None = None
 
 
 class EmbeddingsAnswer(Listed):
