@@ -51,6 +51,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bm25s": ("lexical",),
     "Stemmer": ("lexical",),
     "psycopg": ("collections",),
+    "qdrant_client": ("collections",),
+    "pymilvus": ("collections",),
     "mcp": ("integrations",),
     "langchain_core": ("integrations",),
     "llama_index": ("integrations",),

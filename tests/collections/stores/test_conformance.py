@@ -24,6 +24,8 @@ from sememe.similarity import maxsim, similarity, sparse_similarity
 D = 16
 N_TERMS = 40
 WORDS = "red green blue house tree river cloud stone bird fish".split()
+# What the others promise less stands in their modules.
+EXACT_WORDS = SNAPSHOTS = ("embedded", "pgvector")
 HOSTILE = [
     "'; DROP TABLE documents; --", '"quoted" \\ back', "%s %d {0} $1 ?", "a\0b", "\x01\x02", "tab\tnew\nline", "100%_",
     "ключ ключ", "日本語", "🦉" * 3, "'' or 1==1", "] or id != \"\" [", "x" * 3000, "\u200b", "é", "e\u0301",
@@ -165,13 +167,18 @@ def test_sparse_lists_and_words_are_searched_exactly(place: Place) -> None:
     asked = ["river", "bird", "bird", "unheard"]
     scores = judge.scores(asked)
     found = store.lexical(asked, 1000)
+    assert set(names(store, found)) == {id for id, score in zip(ids, scores.tolist(), strict=True) if score}
+    assert store.lexical(["unheard"], 5) == store.lexical([], 5) == []
+    if place.name not in EXACT_WORDS:
+        assert len(set(names(store, found)[:10]) & set(best(ids, scores, 10))) >= 7
+        store.close()
+        return
     assert {name: pytest.approx(one.score, abs=1e-4) for name, one in zip(names(store, found), found, strict=True)} == {
         id: score for id, score in zip(ids, scores.tolist(), strict=True) if score
     }
     parts = store.term_weights(asked, [one.key for one in found[:5]])
     assert [sum(part.values()) for part in parts] == pytest.approx([one.score for one in found[:5]], abs=1e-4)
     assert all(set(part) <= {"river", "bird"} for part in parts)
-    assert store.lexical(["unheard"], 5) == store.lexical([], 5) == []
     store.close()
 
 
@@ -233,9 +240,10 @@ def test_every_search_heeds_its_filter(place: Place) -> None:
     ):
         assert found
         assert all(stored.document.metadata["even"] for stored in store.chunks([one.key for one in found]))
-    everywhere = store.lexical(["river"], 100)
-    kept = {one.key: one.score for one in store.lexical(["river"], 100, tree)}
-    assert kept.items() <= {one.key: one.score for one in everywhere}.items()  # a filter changes no score
+    if place.name in EXACT_WORDS:
+        everywhere = {one.key: one.score for one in store.lexical(["river"], 100)}
+        kept = {one.key: one.score for one in store.lexical(["river"], 100, tree)}
+        assert kept.items() <= everywhere.items()  # a filter changes no score
     store.close()
 
 
@@ -267,6 +275,8 @@ def test_upsert_replaces_and_delete_means_gone(place: Place) -> None:
 
 def test_scores_of_words_follow_what_is_stored_now(place: Place) -> None:
     """Whatever was deleted or replaced on the way."""
+    if place.name not in EXACT_WORDS:
+        pytest.skip(f"{place.name} has a BM25 of its own, as its module says")
     given = embedded(plain(12))
     store = place.create(about())
     store.upsert(embedded(plain(20), seed=4))
@@ -288,7 +298,8 @@ def test_describing_changes_metadata_alone(place: Place) -> None:
     assert [one.id for one in store.documents(parse_filter({"m": "neu"}))] == ["d001"]
     assert [one.id for one in store.documents(parse_filter({"n": 1}))] == []
     assert len(store.chunks_of("d001")) == 2
-    assert [one.score for one in store.dense(np.ones(D, np.float32), 10)] == [one.score for one in hits]
+    again = store.dense(np.ones(D, np.float32), 10)
+    assert [(one.key, pytest.approx(one.score, abs=1e-6)) for one in hits] == [(one.key, one.score) for one in again]
     with pytest.raises(NotFound, match="unknown"):
         store.describe([Document("unknown", "")])
     store.close()
@@ -329,7 +340,7 @@ def test_an_empty_store_and_documents_without_chunks(place: Place) -> None:
 
 
 def test_what_is_read_together_is_of_one_state(place: Place) -> None:
-    if place.name not in ("embedded", "pgvector"):
+    if place.name not in SNAPSHOTS:
         pytest.skip(f"{place.name} promises no snapshots, as its class says")
     reader, given = place.create(about()), embedded(plain(4))
     reader.upsert(given)
