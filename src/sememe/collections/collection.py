@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +16,15 @@ from sememe.collections.about import About
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.context import Context, CountTokens, make_context
 from sememe.collections.documents import Chunk, Chunker, Document, searchable_text, whole_document
-from sememe.collections.embedded.store import EmbeddedStore
+from sememe.collections.embedded.store import EmbeddedStore, Sizes
+from sememe.collections.embedding import (
+    check_space,
+    describe_collection,
+    document_options,
+    in_windows,
+    own_rows,
+    query_options,
+)
 from sememe.collections.filters import Filter, In, kind_of, parse_filter
 from sememe.collections.hits import Hit
 from sememe.collections.options import CollectionOptions, SearchOptions
@@ -25,12 +32,10 @@ from sememe.collections.searching import Query, RerankFunction, resolve_mode, se
 from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument, VectorStore
 from sememe.errors import CollectionMismatch, InputError
 from sememe.lexical import Analyzer, analyze
-from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Output, SparseEmbeddings, TextEmbedder
+from sememe.records import Embeddings, Output, TextEmbedder
 
 logger = logging.getLogger(__name__)
 
-# Chunks that are embedded in one call and stored in one transaction: enough for near lengths to find each other.
-_WINDOW_CHUNKS = 1024
 _WINDOW_DOCUMENTS = 2048
 
 
@@ -52,6 +57,17 @@ class UpsertReport:
             self.unchanged + other.unchanged,
             self.n_chunks + other.n_chunks,
         )
+
+
+@dataclass(frozen=True)
+class CollectionStats:
+    """recall: the part of the true 10 nearest that dense search finds, on a sample; None without dense vectors."""
+
+    documents: int
+    chunks: int
+    generation: int
+    sizes: Sizes
+    recall: float | None
 
 
 class Collection:
@@ -157,7 +173,7 @@ class Collection:
         changed = [d for d, stored in window if stored and stored.content_hash != d.content_hash]
         described = [d for d, stored in same if (d.source, d.metadata) != (stored.source, stored.metadata)]
         n_chunks = 0
-        for some, chunks in _by_chunks([*new, *changed], self._chunker):
+        for some, chunks in in_windows([*new, *changed], self._chunker):
             self.store.upsert([self._complete(one) for one in self.embedded(some, chunks)])
             n_chunks += sum(map(len, chunks))
         if described:
@@ -174,7 +190,7 @@ class Collection:
         made, start = [], 0
         for document, its in zip(documents, chunks, strict=True):
             stop = start + len(its)
-            made.append(_sliced(document, tuple(its), vectors, None, slice(start, stop)))
+            made.append(own_rows(document, tuple(its), vectors, None, slice(start, stop)))
             start = stop
         return made
 
@@ -254,10 +270,7 @@ class Collection:
         words = tuple(analyze(text, self._analyzer)) if with_words else None
         if not outputs:
             return Query(text, words)
-        kept = self.about.options
-        embedded = self._need_embedder().embed(
-            [text], EmbedOptions(role="query", dimensions=kept.dimensions, outputs=outputs)
-        )
+        embedded = self._need_embedder().embed([text], query_options(self.about.options, outputs))
         dense = embedded.dense[0].astype(np.float32) if embedded.dense is not None else None
         lists = embedded.multi_vector[0] if embedded.multi_vector is not None else None
         return Query(text, words, dense, embedded.sparse, lists)
@@ -329,6 +342,40 @@ class Collection:
         """How much is stored."""
         return self.store.count()
 
+    # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> CollectionStats:
+        """Counts, room on disk, and how well the first pass of dense search does. Reads a sample of the vectors."""
+        store, counts = self._embedded_store(), self.store.count()
+        recall = store.check() if "dense" in self.about.options.outputs else None
+        return CollectionStats(counts.documents, counts.chunks, counts.generation, store.sizes(), recall)
+
+    def snapshot(self, folder: Path) -> None:
+        """Copy it as it is now, while others read and write. The copy is a collection; `restore` puts one back."""
+        self._embedded_store().snapshot(folder)
+
+    @classmethod
+    def restore(cls, snapshot: Path, folder: Path, embedder: TextEmbedder | None = None) -> Collection:
+        """A collection in a new folder from a snapshot, which stays as it is. Raises InputError where one is already."""
+        with cls.open(snapshot) as stored:
+            stored.snapshot(folder)
+        return cls.open(folder, embedder)
+
+    def compact(self) -> None:
+        """Give the room of deleted documents back, and write the index down. Also happens by itself, in parts."""
+        self._embedded_store().compact()
+
+    def rebuild(self) -> None:
+        """Make the index anew from what is stored."""
+        self._embedded_store().rebuild()
+
+    def _embedded_store(self) -> EmbeddedStore:
+        if not isinstance(self.store, EmbeddedStore):
+            raise InputError(
+                "This collection is kept by a server, which looks after its own index, copies and figures."
+            )
+        return self.store
+
     def close(self) -> None:
         """Give connections and memory back."""
         self.store.close()
@@ -349,81 +396,5 @@ class Collection:
         return self.embedder
 
 
-def document_options(options: CollectionOptions) -> EmbedOptions:
-    """How the collection's documents are embedded."""
-    return EmbedOptions(role="document", dimensions=options.dimensions, outputs=options.outputs or ("dense",))
-
-
-def describe_collection(embedder: TextEmbedder | None, options: CollectionOptions, chunking: str) -> About:
-    """What a new collection says of itself. Raises InputError for vectors without an embedder."""
-    if embedder is None and options.outputs:
-        raise InputError(
-            f"A collection of {' and '.join(options.outputs)} vectors needs a model; words alone need none."
-        )
-    return About(
-        options=options,
-        model=embedder.name if embedder else "",
-        revision=embedder.revision if embedder else "",
-        fingerprint=embedder.fingerprint(document_options(options)) if embedder else "",
-        dimension=(options.dimensions or embedder.dimension) if embedder else 0,
-        chunking=chunking,
-        analysis=Analyzer(language=options.language).fingerprint,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def check_space(about: About, embedder: TextEmbedder) -> None:
-    """Raises CollectionMismatch unless the embedder gives vectors of the stored ones' space."""
-    if about.options.outputs and (got := embedder.fingerprint(document_options(about.options))) != about.fingerprint:
-        raise CollectionMismatch(
-            f"This collection keeps vectors of {about.model} (revision {about.revision}, space {about.fingerprint}); "
-            f"{embedder.name} (revision {embedder.revision}) gives vectors of the space {got}, which cannot be compared with "
-            "them. Open it with its own model, or migrate it to the other."
-        )
-
-
 def _parsed(where: Mapping[str, object] | None) -> Filter | None:
     return None if where is None else parse_filter(where)
-
-
-def _by_chunks(
-    documents: Sequence[Document], chunker: Chunker
-) -> Iterator[tuple[list[Document], list[Sequence[Chunk]]]]:
-    """Documents with their chunks, so many that they are embedded together."""
-    some: list[Document] = []
-    chunks: list[Sequence[Chunk]] = []
-    for document in documents:
-        some.append(document)
-        chunks.append(chunker(document))
-        if sum(map(len, chunks)) >= _WINDOW_CHUNKS:
-            yield some, chunks
-            some, chunks = [], []
-    if some:
-        yield some, chunks
-
-
-def _sliced(
-    document: Document,
-    chunks: tuple[Chunk, ...],
-    vectors: Embeddings | None,
-    words: tuple[tuple[str, ...], ...] | None,
-    rows: slice,
-) -> EmbeddedDocument:
-    """A document's own rows of a whole window's embeddings."""
-    if vectors is None:
-        return EmbeddedDocument(document, chunks, words=words)
-    dense = vectors.dense[rows].astype(np.float32, copy=False) if vectors.dense is not None else None
-    sparse = _sparse_rows(vectors.sparse, rows) if vectors.sparse is not None else None
-    lists = _list_rows(vectors.multi_vector, rows) if vectors.multi_vector is not None else None
-    return EmbeddedDocument(document, chunks, dense, sparse, lists, words)
-
-
-def _sparse_rows(whole: SparseEmbeddings, rows: slice) -> SparseEmbeddings:
-    indptr = whole.indptr[rows.start : rows.stop + 1]
-    span = slice(indptr[0], indptr[-1])
-    return SparseEmbeddings(indptr - indptr[0], whole.indices[span], whole.values[span], whole.n_columns)
-
-
-def _list_rows(whole: MultiVectorEmbeddings, rows: slice) -> MultiVectorEmbeddings:
-    offsets = whole.offsets[rows.start : rows.stop + 1]
-    return MultiVectorEmbeddings(whole.vectors[offsets[0] : offsets[-1]], offsets - offsets[0])

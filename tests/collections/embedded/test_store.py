@@ -236,7 +236,7 @@ def _put_in_child(folder: Path, id: str) -> None:
 
 
 def _hold_in_child(folder: Path, ready: object, done: object) -> None:
-    with EmbeddedStore.open(folder)._truth.alone():
+    with EmbeddedStore.open(folder).truth.alone():
         ready.set()  # type: ignore[attr-defined]
         done.wait(60)  # type: ignore[attr-defined]
 
@@ -279,10 +279,10 @@ def test_a_reader_follows_an_index_that_was_written_and_numbered_anew(tmp_path: 
         assert ids(reader, reader.dense(vectors[start], 1)) == [f"{start}"]
         newcomer = EmbeddedStore.open(tmp_path / "c")
         assert ids(newcomer, newcomer.dense(vectors[start + 1], 1)) == [f"{start + 1}"]
-    epoch = reader._truth.stamp.epoch
+    epoch = reader.truth.stamp.epoch
     writer.delete([f"{i}" for i in range(600)])
     assert ids(reader, reader.dense(vectors[0], 300))[0] not in map(str, range(600))
-    assert reader._truth.stamp.epoch != epoch
+    assert reader.truth.stamp.epoch != epoch
     assert reader.count().chunks == 300
 
 
@@ -426,7 +426,7 @@ def test_a_collection_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     store = made(tmp_path / "c")
     store.upsert([embedded("a")])
-    with store._truth.alone() as connection:
+    with store.truth.alone() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 5}")
     with pytest.raises(SememeError, match="disk is full"):

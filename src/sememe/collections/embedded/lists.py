@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.embedded.codec import Floats
 from sememe.collections.embedded.schema import by_keys
+from sememe.collections.embedded.state import sparse_rows
 from sememe.errors import InputError
+from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
 from sememe.similarity import maxsim
 
 _LISTS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class OtherVectors:
+    """What some chunks are found by besides dense vectors; None for a kind that the collection does not keep."""
+
+    sparse: SparseEmbeddings | None
+    multi_vector: MultiVectorEmbeddings | None
+
+
+def unpack_sparse(packed: Sequence[bytes]) -> SparseEmbeddings:
+    """Rows as they are stored (see `state.pack_terms`)."""
+    rows = sparse_rows(0, packed)
+    return SparseEmbeddings(rows.indptr, rows.terms, rows.values, int(rows.terms.max(initial=-1)) + 1)
+
+
+def unpack_lists(packed: Sequence[bytes], dimension: int) -> MultiVectorEmbeddings:
+    """Lists of vectors as they are stored: float16, one after the other."""
+    counts = [len(one) // (2 * dimension) for one in packed]
+    vectors = np.frombuffer(b"".join(packed), "<f2").astype(np.float32).reshape(-1, dimension)
+    return MultiVectorEmbeddings(vectors, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
 def score_lists(connection: sqlite3.Connection, query: Floats, chunks: NDArray[np.int64]) -> tuple[list[int], Floats]:

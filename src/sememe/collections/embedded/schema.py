@@ -44,16 +44,22 @@ CREATE INDEX deleted_by_generation ON deleted (generation);
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which state of the truth something belongs to. epoch: names one numbering; generation: grows with each change."""
+    """Which state of the truth something belongs to.
+
+    epoch: names one numbering of slots. generation: grows with each change. about: what the collection says of itself.
+    """
 
     epoch: str
     generation: int
+    about: str
 
 
 def read_stamp(connection: sqlite3.Connection) -> Stamp:
     """Of the state that this connection reads."""
-    rows = dict(connection.execute("SELECT key, value FROM about WHERE key IN ('epoch', 'generation')").fetchall())
-    return Stamp(rows["epoch"], rows["generation"])
+    rows = dict(
+        connection.execute("SELECT key, value FROM about WHERE key IN ('about', 'epoch', 'generation')").fetchall()
+    )
+    return Stamp(rows["epoch"], rows["generation"], rows["about"])
 
 
 def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ class SearchState:
 
     def _add(self, rows: list[tuple[int, int, bytes | None, bytes | None, bytes | None]]) -> None:
         first = len(self.slots)
-        words = _word_rows(first, [row[3] or b"" for row in rows])
+        words = sparse_rows(first, [row[3] or b"" for row in rows])
         lengths = np.add.reduceat(np.append(words.values, 0), words.indptr[:-1]) * (np.diff(words.indptr) > 0)
         self.slots.add(
             np.array([row[0] for row in rows], np.int64),
@@ -100,7 +100,7 @@ class SearchState:
             lengths.astype(np.float32),
         )
         self.words.add(words)
-        self.sparse.add(_sparse_rows(first, [row[4] or b"" for row in rows]))
+        self.sparse.add(sparse_rows(first, [row[4] or b"" for row in rows]))
         if self.dense is not None:
             assert self._codec is not None
             stored = b"".join(row[2] or b"" for row in rows)
@@ -156,14 +156,12 @@ def pack_terms(terms: NDArray[np.int32], values: NDArray[np.float32]) -> bytes:
     return terms.astype("<i4").tobytes() + values.astype("<f4").tobytes()
 
 
-def _sparse_rows(first: int, packed: list[bytes]) -> Rows:
+def sparse_rows(first: int, packed: Sequence[bytes]) -> Rows:
+    """What `pack_terms` packed, as the rows of slots from the first on."""
     counts = np.array([len(one) // 8 for one in packed], np.int64)
     terms = np.frombuffer(b"".join(one[: len(one) // 2] for one in packed), "<i4")
     values = np.frombuffer(b"".join(one[len(one) // 2 :] for one in packed), "<f4")
     return Rows(first, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), terms, values)
-
-
-_word_rows = _sparse_rows
 
 
 def _segment(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Segment:

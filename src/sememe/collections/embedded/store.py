@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from sememe.collections.embedded import writing
 from sememe.collections.embedded.codec import Floats, VectorCodec
 from sememe.collections.embedded.dense import SlotScores, best_of
 from sememe.collections.embedded.index import Index, matching
-from sememe.collections.embedded.lists import score_lists
+from sememe.collections.embedded.lists import OtherVectors, score_lists, unpack_lists, unpack_sparse
 from sememe.collections.embedded.schema import by_keys
+from sememe.collections.embedded.state import remove_index
 from sememe.collections.embedded.truth import WAIT_SECONDS, Truth, create_truth
 from sememe.collections.embedded.words import bm25_parts, bm25_scores, dot_scores
 from sememe.collections.filters import Filter
@@ -36,6 +38,14 @@ _MOST_TIES = 100
 _SCORE_TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes on disk. truth: documents, vectors and words; derived: what can be made anew from them."""
+
+    truth: int
+    derived: int
+
+
 class EmbeddedStore:
     """A `VectorStore` in a folder. `open` or `create` makes one; `close` gives its memory and files back."""
 
@@ -43,7 +53,7 @@ class EmbeddedStore:
         """For `open` and `create`."""
         self.folder, self.about = truth.folder, truth.about
         self.codec = _codec(truth.about)
-        self._truth, self._index = truth, Index(truth, self.codec)
+        self.truth, self._index = truth, Index(truth, self.codec)
         self._vocabulary = writing.Vocabulary()
 
     @classmethod
@@ -62,12 +72,12 @@ class EmbeddedStore:
 
     def close(self) -> None:
         self._index.close()
-        self._truth.close()
+        self.truth.close()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def reading(self) -> AbstractContextManager[None]:
-        return self._truth.reading()
+        return self.truth.reading()
 
     def dense(self, query: NDArray[np.float32], k: int, where: Filter | None = None) -> list[Scored]:
         prepared = self._need_codec().prepared(np.atleast_2d(query), "query")[0]
@@ -110,9 +120,20 @@ class EmbeddedStore:
 
     def _stored_vectors(self, keys: Sequence[int]) -> Floats:
         codec = self._need_codec()
-        found = dict(by_keys(self._truth.reader, "SELECT chunk, dense FROM vectors WHERE chunk IN", keys))
+        found = dict(by_keys(self.truth.reader, "SELECT chunk, dense FROM vectors WHERE chunk IN", keys))
         stored = np.frombuffer(b"".join(found[key] for key in keys), np.uint8)
         return codec.decode(stored.reshape(len(keys), codec.width))
+
+    def other_vectors(self, keys: Sequence[int]) -> OtherVectors:
+        """The stored sparse vectors, and lists of vectors, of chunks that have them."""
+        with self.reading():
+            sparse = dict(by_keys(self.truth.reader, "SELECT chunk, sparse FROM vectors WHERE chunk IN", keys))
+            lists = dict(by_keys(self.truth.reader, "SELECT chunk, vectors FROM multi_vectors WHERE chunk IN", keys))
+        outputs = self.about.options.outputs
+        return OtherVectors(
+            unpack_sparse([sparse[key] or b"" for key in keys]) if "sparse" in outputs else None,
+            unpack_lists([lists[key] for key in keys], self.about.dimension) if "multi_vector" in outputs else None,
+        )
 
     def _need_codec(self) -> VectorCodec:
         if self.codec is None:
@@ -126,7 +147,7 @@ class EmbeddedStore:
     def lexical(self, words: Sequence[str], k: int, where: Filter | None = None) -> list[Scored]:
         with self.reading():
             state = self._index.current()
-            numbers = writing.find_terms(self._truth.reader, list(dict.fromkeys(words)))
+            numbers = writing.find_terms(self.truth.reader, list(dict.fromkeys(words)))
             return self._best(bm25_scores(state, [numbers[word] for word in words if word in numbers]), k, where)
 
     def _best(self, scores: Floats, k: int, where: Filter | None) -> list[Scored]:
@@ -144,7 +165,7 @@ class EmbeddedStore:
         if len({one.score for one in ranked}) == len(ranked):
             return sorted(ranked, key=lambda one: -one.score)[:k]
         sql = "SELECT c.row, d.id, c.position FROM chunks c JOIN documents d ON d.row = c.document WHERE c.row IN"
-        names = {row: (id, position) for row, id, position in by_keys(self._truth.reader, sql, chunks)}
+        names = {row: (id, position) for row, id, position in by_keys(self.truth.reader, sql, chunks)}
         return sorted(ranked, key=lambda one: (-one.score, names[one.key]))[:k]
 
     def multi_vector(
@@ -160,19 +181,19 @@ class EmbeddedStore:
             allowed = self._index.current().slots.chunks[mask]
             if candidates is not None:
                 allowed = allowed[np.isin(allowed, np.asarray(candidates, np.int64))]
-            return self._ranked(*score_lists(self._truth.reader, query, allowed), k)
+            return self._ranked(*score_lists(self.truth.reader, query, allowed), k)
 
     def term_weights(self, words: Sequence[str], keys: Sequence[int]) -> list[dict[str, float]]:
         with self.reading():
             state = self._index.current()
-            numbers = writing.find_terms(self._truth.reader, list(dict.fromkeys(words)))
+            numbers = writing.find_terms(self.truth.reader, list(dict.fromkeys(words)))
             slots = state.slots.find(np.array(keys, np.int64))
             parts = {word: bm25_parts(state, number, words.count(word), slots) for word, number in numbers.items()}
         return [{word: float(part[i]) for word, part in parts.items() if part[i]} for i in range(len(keys))]
 
     def chunks(self, keys: Sequence[int], *, with_text: bool = False) -> list[StoredChunk]:
         with self.reading():
-            rows = by_keys(self._truth.reader, f"{_chunks_sql(with_text)} WHERE c.row IN", keys)
+            rows = by_keys(self.truth.reader, f"{_chunks_sql(with_text)} WHERE c.row IN", keys)
         found = {row[0]: _stored_chunk(row, with_text=with_text) for row in rows}
         return [found[key] for key in keys]
 
@@ -180,24 +201,24 @@ class EmbeddedStore:
         with self.reading():
             self.document(document_id)
             sql = f"{_chunks_sql(True)} WHERE d.id = ? ORDER BY c.position"
-            rows = self._truth.reader.execute(sql, (document_id,)).fetchall()
+            rows = self.truth.reader.execute(sql, (document_id,)).fetchall()
         return [_stored_chunk(row, with_text=True) for row in rows]
 
     def documents(self, where: Filter | None = None) -> Iterator[StoredDocument]:
         sql = "SELECT id, source, title, metadata, content_hash, n_chunks FROM documents"
         with self.reading():
             if where is None:
-                rows = self._truth.reader.execute(f"{sql} ORDER BY id").fetchall()
+                rows = self.truth.reader.execute(f"{sql} ORDER BY id").fetchall()
             else:
-                chosen = matching(where, self._truth.reader).tolist()
-                rows = sorted(by_keys(self._truth.reader, f"{sql} WHERE row IN", chosen))
+                chosen = matching(where, self.truth.reader).tolist()
+                rows = sorted(by_keys(self.truth.reader, f"{sql} WHERE row IN", chosen))
         for id, source, title, metadata, content_hash, n_chunks in rows:
             yield StoredDocument(id, source, title, json.loads(metadata), content_hash, n_chunks)
 
     def document(self, document_id: str) -> Document:
         with self.reading():
             sql = "SELECT id, text, title, source, metadata FROM documents WHERE id = ?"
-            found = self._truth.reader.execute(sql, (document_id,)).fetchone()
+            found = self.truth.reader.execute(sql, (document_id,)).fetchone()
         if found is None:
             raise NotFound(f"There is no document {document_id!r} in {self.folder}.")
         id, text, title, source, metadata = found
@@ -206,8 +227,8 @@ class EmbeddedStore:
     def count(self) -> Counts:
         with self.reading():
             sql = "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents"
-            n_documents, n_chunks = self._truth.reader.execute(sql).fetchone()
-            return Counts(n_documents, n_chunks, self._truth.stamp.generation)
+            n_documents, n_chunks = self.truth.reader.execute(sql).fetchone()
+            return Counts(n_documents, n_chunks, self.truth.stamp.generation)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,9 +264,9 @@ class EmbeddedStore:
         return self._change(remove)
 
     def _change(self, what: Callable[[sqlite3.Connection, int], int]) -> int:
-        with self._truth.alone() as connection:
+        with self.truth.alone() as connection:
             try:
-                result = self._truth.change(connection, what)
+                result = self.truth.change(connection, what)
             except BaseException:
                 self._vocabulary.forget()
                 raise
@@ -254,14 +275,39 @@ class EmbeddedStore:
 
     def compact(self) -> None:
         """Number the slots anew without the deleted ones, give their room back to the system, write the index down."""
-        with self._truth.alone() as connection:
+        with self.truth.alone() as connection:
             self._index.number_anew(connection)
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def check(self, n_samples: int = 50) -> float:
+        """recall@10 of the first pass: stored vectors as queries, against looking at all. 1 where there is none."""
+        self._need_codec()
+        with self.reading():
+            keys = self._index.current().slots.chunks[self._index.mask(None)[0]]
+            if not len(keys):
+                return 1.0
+            sample = np.random.default_rng(0).choice(keys, min(n_samples, len(keys)), replace=False).tolist()
+            recalls = []
+            for query in self._stored_vectors(sample):
+                expected = {one.key for one in self.exact(query, 10)}
+                recalls.append(len({one.key for one in self.dense(query, 10)} & expected) / len(expected))
+            return float(np.mean(recalls))
+
+    def sizes(self) -> Sizes:
+        """Bytes on disk: of the store itself, and of what is derived from it."""
+        truth = sum(path.stat().st_size for path in self.folder.glob("collection.sqlite*"))
+        return Sizes(truth, sum(path.stat().st_size for path in self._index.folder.glob("*")))
+
+    def rebuild(self) -> None:
+        """Make everything derived anew from what is stored."""
+        with self.truth.alone() as connection:
+            remove_index(self._index.folder)
+            self._index.number_anew(connection)
+
     def snapshot(self, folder: Path) -> None:
         """Copy the store as it is now; the copy is a store itself. Others may read and write meanwhile."""
-        self._truth.copy_to(folder)
+        self.truth.copy_to(folder)
 
 
 def _chunks_sql(with_text: bool) -> str:

@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sememe.collections.about import About
 from sememe.collections.embedded.locking import writer_lock
 from sememe.collections.embedded.schema import SCHEMA, Stamp, connect, read_stamp, translated
-from sememe.errors import InputError, NotFound, SememeError
+from sememe.errors import CollectionMismatch, InputError, NotFound, SememeError
+
+T = TypeVar("T")
 
 TRUTH = "collection.sqlite"
 LOCK = "writer.lock"
@@ -35,8 +38,9 @@ class Truth:
             row = self.reader.execute("SELECT value FROM about WHERE key = 'about'").fetchone()
         if row is None:
             raise SememeError(f"{self.path} says nothing of itself. Restore a snapshot.")
+        self._said = row[0]
         self.about = About.from_json(row[0], str(folder))
-        self.stamp = Stamp("", -1)
+        self.stamp = Stamp("", -1, row[0])
         self._writer: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         self._depth = 0
@@ -70,6 +74,10 @@ class Truth:
                 self.reader.rollback()
             self.reader.execute("BEGIN")
             self.stamp = read_stamp(self.reader)
+        if self.stamp.about != self._said:
+            raise CollectionMismatch(
+                f"{self.folder} was migrated to another model since it was opened, from {self.about.model}. Open it again."
+            )
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
@@ -82,7 +90,7 @@ class Truth:
                     self._writer = connect(self.path)
                 yield self._writer
 
-    def change(self, connection: sqlite3.Connection, what: Callable[[sqlite3.Connection, int], int]) -> int:
+    def change(self, connection: sqlite3.Connection, what: Callable[[sqlite3.Connection, int], T]) -> T:
         """One transaction, all or nothing; `what` gets the generation that it makes. Inside `alone`."""
         connection.execute("BEGIN IMMEDIATE")
         try:
