@@ -11,12 +11,13 @@ import pytest
 from tests.fakes import FakeEmbedder
 
 from sememe.collections.collection import Collection
-from sememe.collections.documents import Chunk, Document, Place
+from sememe.collections.documents import Chunk, Document, Place, searchable_text
 from sememe.collections.exporting import export_parquet, import_parquet
 from sememe.collections.migrating import Migration
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.errors import CollectionMismatch, InputError
 
+LEXICAL = SearchOptions(mode="lexical")
 OLD, NEW = FakeEmbedder("old", dimension=16), FakeEmbedder("new", dimension=24)
 
 
@@ -48,7 +49,7 @@ def test_a_snapshot_is_restored(folder: Path, tmp_path: Path) -> None:
     with Collection.restore(tmp_path / "snapshot", tmp_path / "again", OLD) as restored:
         assert restored.count().documents == 30
         assert restored.get("d3") == documents()[3]
-        assert restored.search("number3", 1)[0].document.id == "d3"
+        assert restored.search("number3", 1, LEXICAL)[0].document.id == "d3"
     with pytest.raises(InputError, match="already"):
         Collection.restore(tmp_path / "snapshot", folder, OLD)
 
@@ -98,7 +99,7 @@ def test_a_migration_changes_the_space_and_nothing_else(folder: Path) -> None:
     assert len(sampled.changes) == 20
     assert all(change.query not in change.before for change in sampled.changes)
     assert {len(change.after) for change in asked.changes} == {10}
-    assert reader.search("number4", 1)[0].document.id == "d4"  # in use until the switch
+    assert reader.search("number4", 1, LEXICAL)[0].document.id == "d4"  # in use until the switch
     migration.switch()
     with pytest.raises(CollectionMismatch, match="Open it again"):
         reader.search("number4")
@@ -109,7 +110,7 @@ def test_a_migration_changes_the_space_and_nothing_else(folder: Path) -> None:
     assert migrated.about.dimension == 24
     assert [(d, migrated.chunks_of(d.id)) for d in migrated.documents() if d.id != "late"] == before[1:]
     for document in documents()[1:]:
-        text = f"{document.title}\n{document.text.split()[2]}"
+        text = searchable_text(document, migrated.chunks_of(document.id)[2])
         hit = migrated.search(text, 1, SearchOptions(mode="dense"))[0]
         assert hit.document.id == document.id
     assert migrated.search("latecomer", 1)[0].document.id == "late"
@@ -126,7 +127,7 @@ def test_a_migration_goes_on_and_can_be_abandoned(folder: Path, monkeypatch: pyt
         Migration(folder, FakeEmbedder("third", dimension=24))
     assert Migration(folder, NEW).run() == 60
     Migration(folder, NEW).abandon()
-    assert Collection.open(folder, OLD).search("number4", 1)[0].document.id == "d4"
+    assert Collection.open(folder, OLD).search("number4", 1, LEXICAL)[0].document.id == "d4"
     with pytest.raises(InputError, match="nothing to migrate"):
         Migration(folder, OLD)
     assert Migration(folder, NEW).run() == 120
@@ -143,5 +144,5 @@ def test_stats_and_compaction(folder: Path) -> None:
     assert (after.documents, after.chunks) == (30, 120)
     assert after.sizes.truth < before.sizes.truth / 2
     collection.rebuild()
-    assert collection.search("number4", 1)[0].document.id == "d4"
+    assert collection.search("number4", 1, LEXICAL)[0].document.id == "d4"
     np.testing.assert_array_equal(collection.store.vectors([]), np.empty((0, 16), np.float32))

@@ -12,8 +12,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from sememe.collections.chunking.counting import TokenCounter
-from sememe.collections.collection import Collection, document_options
+from sememe.collections.collection import Collection
 from sememe.collections.documents import Chunk, Document
+from sememe.collections.embedding import document_options
 from sememe.collections.store import EmbeddedDocument
 from sememe.errors import CollectionMismatch, InputError
 from sememe.records import Embeddings, EmbedOptions
