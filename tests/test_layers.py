@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("records",),
     ("similarity", "samples", "ops", "lexical", "compat"),
-    ("families", "fusion"),
+    ("families", "fusion", "client"),
     ("catalogue",),
     ("checkpoints",),
     ("engine",),
@@ -43,7 +43,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "peft": ("tuning",),
     "tokenizers": ("checkpoints",),
     "huggingface_hub": ("checkpoints",),
-    "httpx2": ("checkpoints", "compat"),  # the hub's own HTTP client: its errors are translated there
+    "httpx2": ("checkpoints", "client", "compat"),  # the hub's own HTTP client: its errors are translated there
     "filelock": ("checkpoints",),
     "yaml": ("catalogue", "cli"),
     "pyarrow": ("tables", "collections"),  # collections: Parquet is read as documents, and written as an export

@@ -6,7 +6,8 @@ SememeError
 ├─ CheckpointError           files missing or contradicting each other      500
 │  └─ UnsupportedCheckpoint  understood, but not implemented                501
 ├─ CollectionMismatch        vectors of another model or recipe             409
-└─ Overloaded                the queue is full                              429
+├─ Overloaded                the queue is full                              429
+└─ RemoteError               a server that was asked failed, or is not there  502
 
 A message says what is wrong, where, what was got, what was expected, and the remedy.
 """
@@ -51,3 +52,7 @@ class Overloaded(SememeError):
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class RemoteError(SememeError):
+    """A server that was asked failed, answered what cannot be read, or is not there."""

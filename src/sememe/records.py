@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,6 +195,14 @@ class Embeddings:
     n_dropped: NDArray[np.int32]
     usage: Usage
     fingerprint: str
+
+
+class RankedDocument(TypedDict, total=False):
+    """One result of `rank`: the document's index, its score (higher is more relevant), and its text if asked for."""
+
+    corpus_id: int
+    score: float
+    text: str
 
 
 class TextEmbedder(Protocol):

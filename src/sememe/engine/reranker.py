@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,10 @@ from sememe.engine.packing import pack
 from sememe.engine.pipeline import Pipeline
 from sememe.engine.precision import read_backend, read_precision
 from sememe.errors import CheckpointError, InputError
-from sememe.records import Tokens, TruncationSide
+from sememe.records import RankedDocument, Tokens, TruncationSide
 
 ScoreActivation = Literal["sigmoid", "identity", "softmax"]
 ActivationFunction = ScoreActivation | Callable[[Any], Any]
-
-
-class RankedDocument(TypedDict, total=False):
-    """One result of `rank`: the document's index, its score (higher is more relevant), and its text if asked for."""
-
-    corpus_id: int
-    score: float
-    text: str
 
 
 class Reranker:

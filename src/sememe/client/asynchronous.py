@@ -1,0 +1,121 @@
+"""`AsyncClient`: a server as an embedder, for code that runs in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import httpx2
+from numpy.typing import NDArray
+
+from sememe.client.exchange import (
+    Answer,
+    batches,
+    check_options,
+    embed_body,
+    joined,
+    rank_body,
+    read_embeddings,
+    read_ranking,
+    space_of,
+)
+from sememe.client.retrying import error_of, read_answer
+from sememe.client.settings import ClientOptions, headers_of
+from sememe.errors import RemoteError
+from sememe.records import Embeddings, EmbedOptions, RankedDocument
+
+_AS_THE_MODEL_SAYS = EmbedOptions()
+
+
+class AsyncClient:
+    """`Client` with methods to await; the same arguments, answers and errors."""
+
+    def __init__(
+        self, url: str, *, model: str | None = None, api_key: str | None = None, options: ClientOptions | None = None
+    ) -> None:
+        """As `Client`."""
+        self.url, self.model = url.rstrip("/"), model
+        self._options = options or ClientOptions()
+        self._http = httpx2.AsyncClient(
+            base_url=self.url, headers=headers_of(self.url, api_key), timeout=self._options.timeout_seconds
+        )
+        self._room = asyncio.Semaphore(self._options.concurrency)
+
+    async def embed(self, inputs: Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS) -> Embeddings:
+        """As `Client.embed`."""
+        check_options(options)
+        started = time.perf_counter()
+        space = space_of(self.url, self.model, options)
+
+        async def ask(texts: Sequence[str]) -> Embeddings:
+            async with self._room:
+                answer = await self._post("/v1/embeddings", embed_body(texts, self.model, options))
+            return read_embeddings(answer, len(texts), options, space)
+
+        parts = await asyncio.gather(*(ask(texts) for texts in batches(inputs, self._options.batch_size)))
+        return joined(parts, options, space, time.perf_counter() - started)
+
+    async def encode(self, inputs: str | Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS) -> NDArray[Any]:
+        """As `Client.encode`."""
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        dense = (await self.embed(texts, options)).dense
+        assert dense is not None
+        return dense[0] if isinstance(inputs, str) else dense
+
+    async def encode_query(
+        self, inputs: str | Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS
+    ) -> NDArray[Any]:
+        """As `Client.encode_query`."""
+        return await self.encode(inputs, replace(options, role="query"))
+
+    async def encode_document(
+        self, inputs: str | Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS
+    ) -> NDArray[Any]:
+        """As `Client.encode_document`."""
+        return await self.encode(inputs, replace(options, role="document"))
+
+    async def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        *,
+        instruction: str | None = None,
+    ) -> list[RankedDocument]:
+        """As `Client.rank`."""
+        if not documents:
+            return []
+        body = rank_body(self.model, query, documents, top_k, instruction)
+        return read_ranking(await self._post("/v1/rerank", body), documents, with_texts=return_documents)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        retries, n_done = self._options.retries, 0
+        while True:
+            try:
+                answer = await self._http.post(path, json=dict(body))
+            except httpx2.HTTPError as exc:
+                wait = retries.wait_seconds(n_done, None)
+                if wait is None:
+                    raise RemoteError(f"{self.url}{path}: no answer after {n_done + 1} tries ({exc}).") from exc
+            else:
+                if answer.status_code < 400:
+                    return read_answer(answer)
+                wait = retries.wait_seconds(n_done, answer)
+                if wait is None:
+                    raise error_of(answer)
+            await asyncio.sleep(wait)
+            n_done += 1
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,86 @@
+"""What a status means, and when to ask again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx2
+
+from sememe.client.exchange import Answer
+from sememe.errors import CollectionMismatch, InputError, NotFound, Overloaded, RemoteError, SememeError
+
+# Too many requests, or a server that is starting, stopping or behind a gateway that lost it.
+_PASSING = frozenset((429, 502, 503, 504))
+_FIRST_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Retries:
+    """n_retries: after the first try. longest_wait_seconds: of one wait; a server that says more is not waited for."""
+
+    n_retries: int = 5
+    longest_wait_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.n_retries < 0 or self.longest_wait_seconds < 0:
+            raise InputError("n_retries and longest_wait_seconds are 0 or more.")
+
+    def wait_seconds(self, n_done: int, answer: httpx2.Response | None) -> float | None:
+        """How long to wait before the next try, None to give up. answer: None where the server could not be reached."""
+        if n_done >= self.n_retries or (answer is not None and answer.status_code not in _PASSING):
+            return None
+        said = None if answer is None else retry_after_seconds(answer.headers)
+        if said is not None:
+            return said if said <= self.longest_wait_seconds else None
+        grown = _FIRST_WAIT_SECONDS * 2**n_done * random.uniform(0.5, 1.5)  # spread, not secrecy
+        return min(grown, self.longest_wait_seconds)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """What the server says: in milliseconds where it does, else in seconds; None where it says a date or nothing."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * unit)
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def read_answer(response: httpx2.Response) -> Answer:
+    """An answer below 400. Raises RemoteError for one that is no JSON."""
+    try:
+        body = response.json()
+    except ValueError as exc:
+        raise RemoteError(f"{response.url}: the answer is no JSON: {response.text[:80]!r}.") from exc
+    return Answer(body, response.headers)
+
+
+def error_of(answer: httpx2.Response) -> SememeError:
+    """The error that an answer above 399 stands for."""
+    message = f"{answer.url}: status {answer.status_code}: {_said(answer)}"
+    if answer.status_code == 404:
+        return NotFound(message)
+    if answer.status_code == 409:
+        return CollectionMismatch(message)
+    if answer.status_code == 429:
+        return Overloaded(message, retry_after_seconds=retry_after_seconds(answer.headers) or 0.0)
+    if answer.status_code in (401, 403) or answer.status_code >= 500:
+        return RemoteError(message)
+    return InputError(message)
+
+
+def _said(answer: httpx2.Response) -> str:
+    """The message, wherever the dialect puts it."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text[:300]
+    for key in ("error", "message", "detail"):
+        said = body.get(key) if isinstance(body, dict) else None
+        if isinstance(said, dict):
+            said = said.get("message")
+        if isinstance(said, str):
+            return said
+    return str(body)[:300]
