@@ -22,6 +22,11 @@ from server.running import run
 TEXTS = ["a b c", "the cat sat on the mat", "x", "a longer text with quite a few words in it"]
 LONG = "word " * 50 + "the end of it"
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
+# In the quick run every way is compared once; what our fields mean is asked of four whose bodies differ most.
+FOUR = ("OpenAI", "Vertex", "Cohere", "Open Inference")
+slow_ways = pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[] if way.name in FOUR else [pytest.mark.slow]) for way in WAYS], ids=str
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_a_vector_equals_the_embedders(way: Way, http: httpx2.Client, embedder: 
     assert answer.headers["x-dropped-tokens"] == ",".join("0" for _ in expected.n_dropped)
 
 
-@every_way
+@slow_ways
 @pytest.mark.parametrize(
     ("fields", "options"),
     [
@@ -88,7 +93,7 @@ def test_our_fields_mean_the_same(
     assert answer.headers["x-fingerprint"] == expected.fingerprint
 
 
-@every_way
+@slow_ways
 @pytest.mark.parametrize(("truncate", "side"), [("end", "right"), ("start", "left"), (True, "right")])
 def test_either_end_of_a_long_input_is_given_up(
     way: Way, http: httpx2.Client, embedder: Embedder, truncate: Any, side: Any
@@ -99,7 +104,7 @@ def test_either_end_of_a_long_input_is_given_up(
     assert answer.headers["x-dropped-tokens"] == ",".join(map(str, expected.n_dropped))
 
 
-@every_way
+@slow_ways
 @pytest.mark.parametrize("truncate", ["error", False])
 def test_or_it_is_refused(way: Way, http: httpx2.Client, truncate: Any) -> None:
     answer = way.ask(http, [LONG], truncate=truncate)
@@ -107,7 +112,7 @@ def test_or_it_is_refused(way: Way, http: httpx2.Client, truncate: Any) -> None:
     assert "tokens" in answer.text
 
 
-@every_way
+@slow_ways
 def test_vectors_of_another_space_are_refused(way: Way, http: httpx2.Client, embedder: Embedder) -> None:
     fingerprint = _expected(way, embedder, TEXTS[:1]).fingerprint
     assert way.ask(http, TEXTS[:1], headers={"If-Fingerprint": fingerprint}).status_code == 200
@@ -116,8 +121,10 @@ def test_vectors_of_another_space_are_refused(way: Way, http: httpx2.Client, emb
     assert "Their distances would mean nothing" in other.text
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.has_forms], ids=str)
+@slow_ways
 def test_raw_vectors_and_arrow(way: Way, http: httpx2.Client, embedder: Embedder) -> None:
+    if not way.has_forms:
+        return
     expected = _expected(way, embedder, TEXTS, dtype="int8")
     asked = {"output_dtype": "int8"}
     raw = way.ask(http, TEXTS, **asked, headers={"Accept": "application/octet-stream"})
@@ -168,7 +175,7 @@ def _kinds(way: Way, answer: Any) -> list[dict[str, Any]]:
     return [row | {"embedding": row["data"]} if "data" in row else row for row in rows]
 
 
-@every_way
+@slow_ways
 def test_several_kinds_in_one_answer(way: Way, http: httpx2.Client, three_kinds: Embedder) -> None:
     expected = _expected(way, three_kinds, TEXTS, outputs=THREE)
     assert expected.sparse is not None

@@ -145,7 +145,12 @@ def test_the_right_body_is_right(http: httpx2.Client, name: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Every kind goes to every route in the slow run, a few that differ most in the quick one.
+QUICK = {"cut", "a lone surrogate", "a text of another type", "10,000 inputs"}
+ALL_KINDS = [pytest.param(kind, marks=[] if kind in QUICK else [pytest.mark.slow]) for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_wrong_body_gets_that_dialects_own_error(
     http: httpx2.Client, validators: dict[Any, Any], name: str, kind: str
