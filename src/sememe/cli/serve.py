@@ -51,6 +51,9 @@ def serve(
     embedding_cache: Annotated[
         Path | None, typer.Option(help="Keep embeddings in this file.", show_default=False)
     ] = None,
+    collections_dir: Annotated[
+        Path | None, typer.Option(help="Serve the collections in this folder.", show_default=False)
+    ] = None,
     cors_origin: Annotated[list[str] | None, typer.Option(help="Let pages of this origin call.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
     key: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
@@ -77,6 +80,7 @@ def serve(
         "max_inputs": max_inputs,
         "max_body_bytes": max_body_bytes,
         "embedding_cache": embedding_cache,
+        "collections_dir": collections_dir,
         "cors_origins": tuple(cors_origin) if cors_origin else None,
         "certificate": certificate,
         "key": key,

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 from sememe import __version__
 from sememe.server.answers import json_answer
+from sememe.server.collections import routes as collections
+from sememe.server.collections.library import Library
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.docs_page import docs_page
 from sememe.server.exchange import Dialect, Route, get_route, refusal
@@ -32,6 +34,7 @@ _PREFIXES: tuple[tuple[str, Dialect], ...] = (
     ("/v2/models", oip.DIALECT),
     ("/api/", ollama.DIALECT),
     ("/infinity/", infinity.DIALECT),
+    ("/v1/collections", collections.DIALECT),
     ("/v1/", openai.DIALECT),
 )
 
@@ -43,9 +46,14 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     metrics.watch(scheduler.health)
     service = Service(models, scheduler, max_inputs=options.max_inputs, on_usage=metrics.embedded)
     routes = [*all_routes(service), *_own_routes(service, metrics)]
+    library = None if options.collections_dir is None else Library(options.collections_dir, service)
+    if library is not None:
+        routes += collections.routes(library, service)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        if library is not None:
+            library.attach(asyncio.get_running_loop())
         await service.warm_up()
         if options.grpc_port is not None:
             from sememe.server.tei_grpc.serving import start
@@ -55,6 +63,8 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         if options.grpc_port is not None:
             await grpc_server.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
+        if library is not None:
+            library.close()
         models.close()
 
     app = FastAPI(title="sememe", version=__version__, lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,8 +90,7 @@ def _operation(declared: Route, schemas: _Schemas) -> dict[str, Any]:
 
 def _parameters(declared: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    if "{" in declared.path:
-        name = declared.path.partition("{")[2].partition("}")[0].partition(":")[0]
+    for name in re.findall(r"\{(\w+)", declared.path):
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
     headers = dict(_CONDITIONS) if declared.method == "POST" else {}
     if declared.gives_embeddings:

@@ -17,6 +17,7 @@ class ServerOptions:
     api_keys: any of them opens every route but health; none leaves the server open. cors_origins: none by default.
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.
+    collections_dir: where collections are kept that requests may name; None for none.
     uds: a Unix socket instead of host and port. certificate, key: files in PEM, for TLS.
     """
 
@@ -25,6 +26,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
+    collections_dir: Path | None = None
     uds: Path | None = None
     certificate: Path | None = None
     key: Path | None = None

@@ -12,7 +12,7 @@ from sememe.collections.reading.options import ReadOptions
 from sememe.collections.reading.outline import Outline, ReadDocument, line_starts
 from sememe.collections.reading.reader import row_document
 from sememe.collections.reading.rows import read_row_stream
-from sememe.collections.reading.text import decode, markdown_headings, rst_headings
+from sememe.collections.reading.text import decode, markdown_headings, outline_of, rst_headings
 from sememe.errors import InputError
 
 STDIN = "standard input"
@@ -47,13 +47,17 @@ def read_items(items: Iterable[str | Mapping[str, object] | Document]) -> Iterat
     """
     for number, item in enumerate(items):
         if isinstance(item, Document):
-            yield ReadDocument(item)
+            yield _with_outline(item)
         elif isinstance(item, str):
-            yield ReadDocument(Document(id=_id(item), text=item))
+            yield _with_outline(Document(id=_id(item), text=item))
         elif isinstance(item, Mapping):
-            yield ReadDocument(_from_mapping(item, number))
+            yield _with_outline(_from_mapping(item, number))
         else:
             raise InputError(f"Item {number} is a {type(item).__name__}; expected a text, a mapping or a Document.")
+
+
+def _with_outline(document: Document) -> ReadDocument:
+    return ReadDocument(document, outline_of(document))
 
 
 def _from_mapping(item: Mapping[str, object], number: int) -> Document:

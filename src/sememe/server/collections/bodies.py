@@ -1,0 +1,233 @@
+"""Bodies of the collections' routes. A field that nobody knows is an error here: a filter with a typing error finds too much."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sememe.collections.chunking.options import By, ChunkOptions
+from sememe.collections.options import CollectionOptions, Fusion, Metric, Mode, SearchOptions, StoredDtype
+from sememe.records import Output
+from sememe.server.asked import Count, Flag, Text
+
+Metadata = dict[str, str | int | float | bool]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Hits = Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+class Body(BaseModel):
+    """A body with the fields that it names and no others."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ChunkingBody(Body):
+    """How documents are cut; see `ChunkOptions`."""
+
+    by: By = ChunkOptions.by
+    size: Count | None = None
+    overlap: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None = None
+    late: Flag = ChunkOptions.late
+
+
+class CreateBody(Body):
+    """A new collection. model: None is the server's first embedder. The rest: see `CollectionOptions`."""
+
+    name: Text
+    model: Text | None = None
+    chunking: ChunkingBody = ChunkingBody()
+    outputs: list[Output] = list(CollectionOptions.outputs)
+    lexical: Flag = CollectionOptions.lexical
+    language: Text | None = None
+    similarity: Metric = CollectionOptions.similarity
+    dtype: StoredDtype = CollectionOptions.dtype
+    dimensions: Count | None = None
+
+
+class DocumentBody(Body):
+    """One document. kind: `markdown` or `rst` among the metadata lets its headings be seen."""
+
+    id: Text
+    text: Text
+    title: Text = ""
+    source: Text = ""
+    metadata: Metadata = {}
+
+
+class UpsertBody(Body):
+    """Documents to add, or to replace those of their ids."""
+
+    documents: Annotated[list[DocumentBody], Field(min_length=1)]
+
+
+class DeleteBody(Body):
+    """Which documents go: by id, or by filter; one of both."""
+
+    ids: list[Text] | None = None
+    where: dict[str, Any] | None = None
+
+
+class FindBody(Body):
+    """How a search goes; see `SearchOptions`. rerank: a reranker of this server, "" is its first."""
+
+    k: Hits = 10
+    where: dict[str, Any] | None = None
+    mode: Mode = SearchOptions.mode
+    fusion: Fusion = SearchOptions.fusion
+    rrf_k: Annotated[float, Field(ge=0, allow_inf_nan=False)] = SearchOptions.rrf_k
+    mmr: Annotated[float, Field(ge=0, le=1)] | None = None
+    rerank: Text | None = None
+
+    def options(self, *, group: bool = False, min_score: float | None = None, explain: bool = False) -> SearchOptions:
+        """As the collection takes it."""
+        return SearchOptions(
+            mode=self.mode,
+            fusion=self.fusion,
+            rrf_k=self.rrf_k,
+            mmr=self.mmr,
+            group_by_document=group,
+            min_score=min_score,
+            explain=explain,
+        )
+
+
+class QueryBody(FindBody):
+    """A question, or a vector of the collection's space; one of both. with_text: the documents' whole text too."""
+
+    query: Text | None = None
+    vector: Annotated[list[Number], Field(min_length=1)] | None = None
+    group_by_document: Flag = SearchOptions.group_by_document
+    min_score: Number | None = None
+    explain: Flag = SearchOptions.explain
+    with_text: Flag = False
+
+
+class ContextBody(FindBody):
+    """A question, and how many tokens its passages may have."""
+
+    question: Text
+    max_tokens: Count = 1000
+    k: Hits = 20
+
+
+class Nothing(Body):
+    """A body without fields: `{}`."""
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CollectionAnswer(BaseModel):
+    """What a collection is. fingerprint: its vector space. generation grows with every change."""
+
+    name: str
+    documents: int
+    chunks: int
+    generation: int
+    model: str
+    revision: str
+    fingerprint: str
+    dimension: int
+    chunking: str
+    created: str
+
+
+class CollectionsAnswer(BaseModel):
+    """Every collection there is now."""
+
+    collections: list[CollectionAnswer]
+
+
+class UpsertAnswer(BaseModel):
+    """What an upsert did, in documents. described: only title, source or metadata changed."""
+
+    added: int
+    changed: int
+    described: int
+    unchanged: int
+    chunks: int
+
+
+class DeletedAnswer(BaseModel):
+    """How many documents went."""
+
+    deleted: int
+
+
+class SnapshotAnswer(BaseModel):
+    """The name of the copy, which stands among the server's own files."""
+
+    snapshot: str
+
+
+class DocumentAnswer(BaseModel):
+    """A document as it was given."""
+
+    id: str
+    text: str
+    title: str
+    source: str
+    metadata: Metadata
+
+
+class PlaceAnswer(BaseModel):
+    """Lines, pages or rows, counted from 1."""
+
+    unit: str
+    first: int
+    last: int
+
+
+class RetrieverAnswer(BaseModel):
+    """One retriever's own score of a hit, and its rank, from 1."""
+
+    retriever: str
+    score: float
+    rank: int
+
+
+class ExplanationAnswer(BaseModel):
+    """What each word added to BM25, and what each retriever to the score."""
+
+    words: dict[str, float]
+    contributions: dict[str, float]
+
+
+class HitAnswer(BaseModel):
+    """A chunk that was found. document: its text is empty unless `with_text`."""
+
+    id: str
+    score: float
+    text: str
+    start: int
+    end: int
+    place: PlaceAnswer | None
+    heading: str
+    document: DocumentAnswer
+    retrievers: list[RetrieverAnswer]
+    explanation: ExplanationAnswer | None
+
+
+class QueryAnswer(BaseModel):
+    """The best chunks, best first."""
+
+    hits: list[HitAnswer]
+
+
+class PassageAnswer(BaseModel):
+    """One passage of a context."""
+
+    number: int
+    citation: str
+    document_id: str
+    text: str
+    score: float
+
+
+class ContextAnswer(BaseModel):
+    """Passages for a language model, and all of them as one text."""
+
+    text: str
+    n_tokens: int
+    passages: list[PassageAnswer]

@@ -1,0 +1,299 @@
+"""The collections' routes: body → record → one call → body, each call on a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from sememe.collections.chunking.options import ChunkOptions
+from sememe.collections.collection import Collection
+from sememe.collections.documents import Document
+from sememe.collections.hits import Hit
+from sememe.collections.indexing import index_documents
+from sememe.collections.options import CollectionOptions
+from sememe.collections.reading.streams import read_items
+from sememe.collections.searching import RerankFunction
+from sememe.errors import InputError
+from sememe.server.answers import json_answer
+from sememe.server.collections import bodies
+from sememe.server.collections.library import Library
+from sememe.server.exchange import Claim, Given, Route, get_route, refusal, route
+from sememe.server.problems import Problem
+from sememe.server.service import ScoreCall, Service
+
+_ALL, _ONE = "/v1/collections", "/v1/collections/{name}"
+
+
+class ErrorBody(BaseModel):
+    """A problem as RFC 9457 has it. title: its kind, a word for programs."""
+
+    title: str
+    status: int
+    detail: str
+
+
+class CollectionsDialect:
+    """Errors as RFC 9457 writes them."""
+
+    name = "collections"
+    error_body = ErrorBody
+
+    def error(self, problem: Problem) -> tuple[int, Any]:
+        """The usual statuses: 404 no such collection, 409 vectors of another space, 422 what cannot be used."""
+        return problem.status, {"title": problem.kind, "status": problem.status, "detail": problem.message}
+
+
+DIALECT = CollectionsDialect()
+
+
+def routes(library: Library, service: Service) -> list[Route]:
+    """All routes below /v1/collections."""
+    do = _Handlers(library, service)
+    post = partial(_post, DIALECT)
+    return [
+        get_route(_ALL, DIALECT, do.list, answer=bodies.CollectionsAnswer, summary="Collections"),
+        post(_ALL, bodies.CreateBody, do.create, bodies.CollectionAnswer, "Begin a collection"),
+        get_route(_ONE, DIALECT, do.stats, answer=bodies.CollectionAnswer, summary="What a collection is"),
+        _delete_route(_ONE, do.delete, None, "Delete a collection"),
+        post(f"{_ONE}/documents", bodies.UpsertBody, do.upsert, bodies.UpsertAnswer, "Add or replace documents"),
+        post(
+            f"{_ONE}/documents/delete", bodies.DeleteBody, do.delete_documents, bodies.DeletedAnswer, "Delete documents"
+        ),
+        post(f"{_ONE}/query", bodies.QueryBody, do.query, bodies.QueryAnswer, "Find by text or vector"),
+        post(f"{_ONE}/context", bodies.ContextBody, do.context, bodies.ContextAnswer, "Passages for a language model"),
+        post(f"{_ONE}/snapshot", bodies.Nothing, do.snapshot, bodies.SnapshotAnswer, "Copy a collection"),
+        get_route(f"{_ONE}/documents/{{id:path}}", DIALECT, do.get, answer=bodies.DocumentAnswer, summary="A document"),
+        _delete_route(f"{_ONE}/documents/{{id:path}}", do.delete_document, bodies.DeletedAnswer, "Delete a document"),
+    ]
+
+
+def _post(
+    dialect: CollectionsDialect,
+    path: str,
+    body: type[bodies.Body],
+    handler: Callable[[Any, Given], Awaitable[Response]],
+    answer: Any,
+    summary: str,
+) -> Route:
+    return route(path, dialect, body, handler, answer=answer, summary=summary)
+
+
+def _delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return refusal(DIALECT, error)
+
+    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary)
+
+
+class _Handlers:
+    """One method a route. What a collection does is done on a thread."""
+
+    def __init__(self, library: Library, service: Service) -> None:
+        self._library, self._service = library, service
+
+    async def list(self, request: Request) -> Response:
+        def work() -> bodies.CollectionsAnswer:
+            return bodies.CollectionsAnswer(collections=[self._about(name) for name in self._library.names()])
+
+        return _answer(await asyncio.to_thread(work))
+
+    async def create(self, body: bodies.CreateBody, given: Given) -> Response:
+        chunking = ChunkOptions(body.chunking.by, body.chunking.size, body.chunking.overlap, body.chunking.late)
+        options = CollectionOptions(
+            outputs=tuple(body.outputs),
+            lexical=body.lexical,
+            language=body.language,
+            similarity=body.similarity,
+            dtype=body.dtype,
+            dimensions=body.dimensions,
+        )
+
+        def work() -> bodies.CollectionAnswer:
+            self._library.create(body.name, body.model, chunking, options)
+            return self._about(body.name)
+
+        answer = _answer(await asyncio.to_thread(work))
+        answer.status_code = 201
+        return answer
+
+    async def stats(self, request: Request) -> Response:
+        return _answer(await asyncio.to_thread(self._about, _name(request)))
+
+    async def delete(self, request: Request) -> Response:
+        await asyncio.to_thread(self._library.delete, _name(request))
+        return Response(status_code=204)
+
+    async def upsert(self, body: bodies.UpsertBody, given: Given) -> Response:
+        documents = [Document(d.id, d.text, d.title, d.source, d.metadata) for d in body.documents]
+        _refuse_twice([document.id for document in documents])
+
+        def work() -> bodies.UpsertAnswer:
+            with self._library.writing(_name(given.request)) as (collection, chunker):
+                report = index_documents(collection, read_items(documents), chunker)
+            return bodies.UpsertAnswer(
+                added=report.n_added,
+                changed=report.n_changed,
+                described=report.n_described,
+                unchanged=report.n_unchanged,
+                chunks=report.n_chunks,
+            )
+
+        # Not cancelled with the client: what has begun is stored, and the same request again finds it there.
+        return _answer(await asyncio.shield(asyncio.to_thread(work)))
+
+    async def delete_documents(self, body: bodies.DeleteBody, given: Given) -> Response:
+        def work() -> int:
+            return self._library.reading(_name(given.request)).delete(ids=body.ids, where=body.where)
+
+        return _answer(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
+
+    async def delete_document(self, request: Request) -> Response:
+        def work() -> int:
+            collection = self._library.reading(_name(request))
+            collection.get(request.path_params["id"])  # NotFound, in words
+            return collection.delete(ids=[request.path_params["id"]])
+
+        return _answer(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
+
+    async def get(self, request: Request) -> Response:
+        def work() -> Document:
+            return self._library.reading(_name(request)).get(request.path_params["id"])
+
+        return _answer(_document(await asyncio.to_thread(work)))
+
+    async def query(self, body: bodies.QueryBody, given: Given) -> Response:
+        if (body.query is None) == (body.vector is None):
+            raise InputError("Give `query`, a text, or `vector`, one of both.")
+        if body.vector is not None and body.rerank is not None:
+            raise InputError("A reranker reads the question; a vector has none. Give `query`, or leave `rerank` out.")
+        options = body.options(group=body.group_by_document, min_score=body.min_score, explain=body.explain)
+        rerank = self._reranker(body.rerank)
+
+        def work() -> list[Hit]:
+            name = _name(given.request)
+            collection = self._asked(name, body)
+            if body.vector is not None:
+                vector = np.array(body.vector, np.float32)
+                return collection.search_by_vector(vector, body.k, options, where=body.where, with_text=body.with_text)
+            assert body.query is not None
+            return collection.search(
+                body.query, body.k, options, where=body.where, rerank=rerank, with_text=body.with_text
+            )
+
+        hits = await asyncio.to_thread(work)
+        return _answer(bodies.QueryAnswer(hits=[_hit(hit) for hit in hits]))
+
+    async def context(self, body: bodies.ContextBody, given: Given) -> Response:
+        rerank = self._reranker(body.rerank)
+
+        def work() -> bodies.ContextAnswer:
+            collection = self._asked(_name(given.request), body, counts_tokens=True)
+            found = collection.context(
+                body.question, body.max_tokens, k=body.k, options=body.options(), where=body.where, rerank=rerank
+            )
+            passages = [
+                bodies.PassageAnswer(
+                    number=p.number, citation=p.citation, document_id=p.document.id, text=p.text, score=p.score
+                )
+                for p in found.passages
+            ]
+            return bodies.ContextAnswer(text=found.text, n_tokens=found.n_tokens, passages=passages)
+
+        return _answer(await asyncio.to_thread(work))
+
+    async def snapshot(self, body: bodies.Nothing, given: Given) -> Response:
+        made = await asyncio.to_thread(self._library.snapshot, _name(given.request))
+        return _answer(bodies.SnapshotAnswer(snapshot=made))
+
+    def _asked(self, name: str, body: bodies.FindBody, *, counts_tokens: bool = False) -> Collection:
+        """The collection, with its model unless words alone are asked for."""
+        is_vector = isinstance(body, bodies.QueryBody) and body.vector is not None
+        if counts_tokens or (body.mode != "lexical" and not is_vector):
+            self._library.check_model(name)
+        return self._library.reading(name)
+
+    def _reranker(self, model: str | None) -> RerankFunction | None:
+        """A reranker of this server, through the scheduler. Raises NotFound, InputError."""
+        if model is None:
+            return None
+        served = self._service.models.scorer(model)
+        loop = asyncio.get_running_loop()
+
+        def rerank(query: str, texts: Sequence[str]) -> list[float]:
+            call = ScoreCall([(query, text) for text in texts], served.name)
+            scored = asyncio.run_coroutine_threadsafe(self._service.score(call), loop).result()
+            return [float(score) for score in scored.scores[:, 0]]
+
+        return rerank
+
+    def _about(self, name: str) -> bodies.CollectionAnswer:
+        collection = self._library.reading(name)
+        about, count = collection.about, collection.count()
+        return bodies.CollectionAnswer(
+            name=name,
+            documents=count.documents,
+            chunks=count.chunks,
+            generation=count.generation,
+            model=about.model,
+            revision=about.revision,
+            fingerprint=about.fingerprint,
+            dimension=about.dimension,
+            chunking=about.chunking,
+            created=about.created,
+        )
+
+
+def _name(request: Request) -> str:
+    return str(request.path_params["name"])
+
+
+def _answer(value: BaseModel) -> Response:
+    return json_answer(value.model_dump())
+
+
+def _refuse_twice(ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for document_id in ids:
+        if document_id in seen:
+            raise InputError(f"The id {document_id!r} comes twice among the documents; expected each once.")
+        seen.add(document_id)
+
+
+def _document(document: Document) -> bodies.DocumentAnswer:
+    return bodies.DocumentAnswer(
+        id=document.id,
+        text=document.text,
+        title=document.title,
+        source=document.source,
+        metadata=dict(document.metadata),
+    )
+
+
+def _hit(hit: Hit) -> bodies.HitAnswer:
+    chunk, why = hit.chunk, hit.explanation
+    return bodies.HitAnswer(
+        id=chunk.id,
+        score=hit.score,
+        text=chunk.text,
+        start=chunk.start,
+        end=chunk.end,
+        place=None if chunk.place is None else bodies.PlaceAnswer(**asdict(chunk.place)),
+        heading=chunk.heading,
+        document=_document(hit.document),
+        retrievers=[bodies.RetrieverAnswer(**asdict(score)) for score in hit.retrievers],
+        explanation=None
+        if why is None
+        else bodies.ExplanationAnswer(
+            words=dict(why.words), contributions={str(name): value for name, value in why.contributions.items()}
+        ),
+    )
