@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from sememe import __version__
-from sememe.cli import collections, compat, demo, doctor, embed, evaluate, index, load, models, rerank, search, serve
+from sememe.cli import (
+    collections,
+    compat,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    index,
+    load,
+    mcp,
+    models,
+    rerank,
+    search,
+    serve,
+)
 from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ app.command()(index.index)
 app.command()(search.search)
 app.command()(rerank.rerank)
 app.command()(serve.serve)
+app.command()(mcp.mcp)
 app.command()(evaluate.evaluate)
 app.command()(compat.compat)
 app.command()(load.load)

@@ -43,6 +43,10 @@ class Library(Protocol):
         """The collection with its model. Raises NotFound."""
         ...
 
+    def bare(self, name: str) -> Collection:
+        """The collection without its model, to count and read in. Raises NotFound."""
+        ...
+
 
 @dataclass(frozen=True)
 class CollectionSummary:
@@ -130,7 +134,7 @@ async def _answered(work: Callable[[], Answer]) -> Answer:
 
 
 def _summary(library: Library, name: str) -> CollectionSummary:
-    collection = library.collection(name)
+    collection = library.bare(name)
     counts, about = collection.count(), collection.about
     return CollectionSummary(name, counts.documents, counts.chunks, about.model, about.options.language)
 
@@ -171,7 +175,7 @@ def _fetch(library: Library, id: str, offset: int) -> FetchedDocument:
     name, slash, document_id = id.partition("/")
     if not slash:
         raise InputError(f"{id!r} is no id of a result; expected COLLECTION/DOCUMENT.")
-    document = library.collection(name).get(document_id)
+    document = library.bare(name).get(document_id)
     n = len(document.text)
     if not 0 <= offset <= n:
         raise NotFound(f"{id!r} has {n:,} characters; there is none at {offset:,}.")

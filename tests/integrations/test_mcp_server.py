@@ -39,6 +39,8 @@ class Shelf:
             raise NotFound(f"There is no collection {name!r}.")
         return self.collections[name]
 
+    bare = collection
+
 
 @pytest.fixture
 def animals(tmp_path: Path) -> Iterator[Collection]:
