@@ -80,7 +80,7 @@ class Batch:
     @property
     def lengths(self) -> NDArray[np.int32]:
         """(B,) tokens of each sequence."""
-        return np.diff(self.cu_seqlens)
+        return self.cu_seqlens[1:] - self.cu_seqlens[:-1]  # np.diff takes ten times as long for a few
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ Forward and pool are one program: on the graph backend they run in one graph.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +19,14 @@ from numpy.typing import NDArray
 
 from sememe.checkpoints import Checkpoint
 from sememe.checkpoints.inputs import is_looked_up
-from sememe.checkpoints.prompts import choose_adapter, choose_prompt, is_by_role
+from sememe.checkpoints.prompts import choose_adapter
 from sememe.checkpoints.token_heads import SparseVector, VocabularyWeights
 from sememe.engine.cache import CachedEmbedding, EmbeddingCache
 from sememe.engine.finish import check_dimensions, cut, layer_norm, normalize
 from sememe.engine.packing import pack
 from sememe.engine.pipeline import Pipeline
 from sememe.engine.quantize import quantize_embeddings, to_steps, value_ranges
+from sememe.engine.space import computed_space, dimensions_of, fingerprint, is_normalized
 from sememe.errors import CheckpointError, InputError
 from sememe.ops import Precision, Program
 from sememe.records import (
@@ -296,11 +295,11 @@ class Engine:
         return quantize_embeddings(finished, options.dtype)
 
     def _finish_float(self, vectors: NDArray[np.float32], options: EmbedOptions) -> NDArray[np.float32]:
-        dimensions = self._dimensions(options)
+        dimensions = dimensions_of(self.checkpoint.recipe, options)
         if self.checkpoint.recipe.norm_before_cut and dimensions is not None and dimensions < vectors.shape[1]:
             vectors = layer_norm(vectors)
         vectors = cut(vectors, dimensions)
-        return normalize(vectors) if self._normalizes(options) else vectors
+        return normalize(vectors) if is_normalized(self.checkpoint.recipe, options) else vectors
 
     def _stacked_sparse(self, gathered: _Gathered, rows: NDArray[np.int64]) -> SparseEmbeddings:
         found = [gathered.sparse[int(row)] for row in rows]
@@ -312,38 +311,8 @@ class Engine:
     # ── what the steps ask ───────────────────────────────────────────────────────────────────────────────────────
 
     def fingerprint(self, options: EmbedOptions) -> str:
-        """The name of the vector space: 16 hex digits of what decides it; the computing precision is left out.
-
-        The two roles share a space when each takes its own prompt, whatever the instruction in it: that is what the
-        model was trained to compare. Vectors of one kind are the same whatever other kinds a call asks for.
-        """
-        recipe = self.checkpoint.recipe
-        if is_by_role(recipe, options):
-            roles = [EmbedOptions(role="query"), EmbedOptions(role="document")]
-            prepared = [recipe.templates.get("query", ""), *(self._preparation(role) for role in roles)]
-        else:
-            prepared = [self._preparation(options)]
-        space = {
-            "weights": self.checkpoint.identity,
-            "pooling": str(recipe.pooling),
-            "steps": [str(step) for step in recipe.steps],
-            "prepared": prepared,
-            "dimensions": self._dimensions(options) or self.checkpoint.dimension,
-            "normalized": self._normalizes(options),
-            "dtype": options.dtype,
-        }
-        return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _preparation(self, options: EmbedOptions) -> str:
-        """Prompt and adapter, as one text."""
-        recipe = self.checkpoint.recipe
-        return f"{choose_prompt(recipe, options)} {choose_adapter(recipe, options)}"
-
-    def _dimensions(self, options: EmbedOptions) -> int | None:
-        return self.checkpoint.recipe.truncate_dim if options.dimensions is None else options.dimensions
-
-    def _normalizes(self, options: EmbedOptions) -> bool:
-        return self.checkpoint.recipe.normalize if options.normalize is None else options.normalize
+        """The name of the vector space: see `space.fingerprint`."""
+        return fingerprint(self.checkpoint, options)
 
     def check_options(self, options: EmbedOptions) -> None:
         """Raise InputError for what this model cannot give."""
@@ -359,7 +328,7 @@ class Engine:
             raise InputError(f"This model gives {gives}; {', '.join(missing) or 'nothing'} was asked for.")
         if "dense" not in options.outputs and (options.dimensions, options.dtype) != (None, "float32"):
             raise InputError("Only dense vectors can be cut to fewer dimensions or given in another type.")
-        dimensions = self._dimensions(options)
+        dimensions = dimensions_of(self.checkpoint.recipe, options)
         if dimensions is not None and dimensions < self.checkpoint.dimension:
             self._check_trained(dimensions)
 
@@ -397,12 +366,7 @@ class Engine:
     # ── the cache ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _cache_keys(self, texts: Sequence[str], options: EmbedOptions) -> list[bytes]:
-        """The keys of these texts, with everything else that decides a vector before finishing."""
-        recipe, max_tokens = self.checkpoint.recipe, options.max_tokens or self.checkpoint.max_tokens
-        prompt, adapter = choose_prompt(recipe, options), choose_adapter(recipe, options)
-        parts = (self.checkpoint.identity, recipe.pooling, recipe.steps, recipe.lower_case, prompt, adapter, max_tokens)
-        side = () if options.truncation_side == "right" else (options.truncation_side,)
-        space = json.dumps([str(part) for part in (*parts, self.precision, *side)])
+        space = computed_space(self.checkpoint, options, self.precision)
         return [EmbeddingCache.key(space, text) for text in texts]
 
     def _read_cache(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, CachedEmbedding]:

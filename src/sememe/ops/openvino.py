@@ -316,13 +316,17 @@ class OpenVinoProgram:
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
-        feeds = [feed(batch) for feed in self._feeds]
+        # The tensors are views of these arrays, so the arrays must last until the request is done.
+        arrays = [np.ascontiguousarray(feed(batch)) for feed in self._feeds]
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
         try:
-            request.infer(feeds, share_inputs=True)
+            # Tensors are set here one by one: `infer(list)` looks at all of the request's tensors first (0.2 ms).
+            for i, array in enumerate(arrays):
+                request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
+            request.infer(share_outputs=True)
             return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
         finally:
             self._idle.put(request)
