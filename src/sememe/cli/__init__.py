@@ -15,6 +15,7 @@ import typer
 from sememe import __version__
 from sememe.cli import (
     collections,
+    compare,
     compat,
     demo,
     doctor,
@@ -25,6 +26,7 @@ from sememe.cli import (
     mcp,
     models,
     rerank,
+    robustness,
     search,
     serve,
 )
@@ -46,6 +48,8 @@ app.command()(serve.serve)
 app.command()(mcp.mcp)
 app.command()(evaluate.evaluate)
 app.command()(compat.compat)
+app.command()(compare.compare)
+app.command()(robustness.robustness)
 app.command()(load.load)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
@@ -68,6 +72,8 @@ def _options(
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)  # a library that sets its own logger to DEBUG, as bm25s does, is asked to be quiet too
 
 
 def main() -> None:

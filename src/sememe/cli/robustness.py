@@ -1,0 +1,48 @@
+"""`sememe robustness`: whether a model minds how a question is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sememe.cli.options import BackendOption, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
+
+
+def robustness(
+    model: Annotated[str, typer.Argument(help="A folder, id or short name.", show_default=False)],
+    data: Annotated[
+        list[Path], typer.Option(help="Retrieval data (BEIR folder); may be given several times.", show_default=False)
+    ],
+    change: Annotated[list[str] | None, typer.Option(help="Only this change; may be given several times.")] = None,
+    split: Annotated[str | None, typer.Option(help="Which split to test.", show_default="test")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many queries of each set, evenly spaced.")] = None,
+    prompts: Annotated[bool, typer.Option("--prompts/--no-prompts", help="With the model's prompts.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the changes and the tests.")] = 0,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Ask the same with typos, other case, spaces, digits, length, negation: how far scores and rankings move."""
+    from sememe.cli.status import StatusLine
+    from sememe.engine.embedder import Embedder
+    from sememe.evaluation.datasets import read_tasks
+    from sememe.evaluation.datasets.options import DataOptions
+    from sememe.evaluation.options import VectorOptions
+    from sememe.evaluation.robustness import report
+    from sememe.evaluation.robustness.running import RobustnessOptions, run_robustness
+
+    options = RobustnessOptions(seed=seed, changes=tuple(change or ()))
+    tasks = [task for path in data for task in read_tasks(path, DataOptions(split=split, limit=limit))]
+    with StatusLine(quiet) as status:
+        status.show(f"loading {model}")
+        embedder = Embedder(model, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+        vectors = VectorOptions(prompts=prompts, similarity=embedder.similarity_fn_name)
+        options = RobustnessOptions(seed=seed, changes=options.changes, vectors=vectors)
+        found = run_robustness(tasks, embedder, options, status.show)
+    print(json.dumps(report.to_json(found), ensure_ascii=False) if as_json else "\n".join(report.lines(found)))

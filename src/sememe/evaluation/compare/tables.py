@@ -1,0 +1,94 @@
+"""The figures of a comparison as cells of text, the same in every form of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sememe.evaluation.compare.records import Comparison, Difference, System
+from sememe.evaluation.records import TaskResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """marks: for each cell `best`, `bad` (really worse than the best) or ""."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marks: tuple[tuple[str, ...], ...]
+
+
+def quality_table(found: Comparison) -> Table:
+    """A system a row: each task's main metric, the mean, the difference to the best and its p."""
+    several = len(found.tasks) > 1
+    names = [task.name for task in found.tasks]
+    mains = {name: next(s.results[name].main for s in found.systems if name in s.results) for name in names}
+    head = ["system", *(f"{name} {mains[name]}" for name in names), *(["mean"] if several else [])]
+    head += ["to the best", "95 % interval", "p (Holm)", "verdict"]
+    best = {name: max(s.results[name].score for s in found.systems if name in s.results) for name in names}
+    rows, marks = [], []
+    for system in found.systems:
+        row, mark = [_starred(system, found)], [""]
+        for name in names:
+            result = system.results.get(name)
+            row.append(score_text(result))
+            real = found.difference(name, system.name)
+            mark.append("best" if result and result.score == best[name] else "bad" if real and real.is_real else "")
+        if several:
+            row.append(f"{system.mean:.4f}" if len(system.results) == len(names) else "–")
+            mark.append("")
+        overall = found.difference("" if several else names[0], system.name)
+        row += difference_cells(overall, is_best=system is found.systems[0])
+        mark += ["", "", "", "bad" if overall and overall.is_real else ""]
+        rows.append(tuple(row))
+        marks.append(tuple(mark))
+    return Table(tuple(head), tuple(rows), tuple(marks))
+
+
+def cost_table(found: Comparison) -> Table:
+    """A system a row: speed, latency, memory, start, index, price, licence."""
+    has_price = any(system.price is not None for system in found.systems)
+    head = ["system", "texts/s", "tokens/s", "p50", "p95", "p99", "memory", "load", "index, 1M documents"]
+    head += [*(["price, 1M tokens"] if has_price else []), "licence"]
+    rows = []
+    for system in found.systems:
+        m = system.measured
+        row = [_starred(system, found), f"{m.texts_per_second:,.0f}"]
+        row.append(f"{m.tokens_per_second:,.0f}" if m.tokens_per_second else "–")
+        row += [f"{seconds * 1e3:.2f} ms" for seconds in (m.p50, m.p95, m.p99)]
+        row += [size_text(m.peak_bytes) if m.peak_bytes else "–", f"{m.load_seconds:.2f} s" if m.load_seconds else "–"]
+        row.append(size_text(system.index_bytes))
+        if has_price:
+            row.append("–" if system.price is None else f"{found.conditions['currency']}{system.price:.4f}")
+        rows.append((*row, system.licence or "–"))
+    return Table(tuple(head), tuple(rows), tuple(("",) * len(head) for _ in rows))
+
+
+def score_text(result: TaskResult | None) -> str:
+    """The main metric with its interval."""
+    if result is None:
+        return "–"
+    metric = result.main_metric
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.4f}"
+    return f"{metric.value:.4f} [{metric.low:.3f}, {metric.high:.3f}]"
+
+
+def difference_cells(found: Difference | None, *, is_best: bool) -> list[str]:
+    """Difference, interval, p and verdict."""
+    if is_best:
+        return ["–", "–", "–", "the best"]
+    if found is None:
+        return ["–", "–", "–", "not tested"]
+    # With so many permutations p cannot be smaller; Holm multiplies it.
+    p = f"{found.p_holm:.4f}" if found.p_holm >= 0.0001 else "< 0.0001"
+    verdict = "really worse" if found.is_real else "not shown to differ"
+    return [f"{found.value:+.4f}", f"[{found.low:+.4f}, {found.high:+.4f}]", p, verdict]
+
+
+def size_text(size_bytes: float) -> str:
+    """Bytes in MB or GB, powers of ten."""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.0f} MB"
+
+
+def _starred(system: System, found: Comparison) -> str:
+    return f"{system.name} ★" if system.name in found.front else system.name
