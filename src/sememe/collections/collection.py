@@ -30,6 +30,7 @@ from sememe.collections.hits import Hit
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.collections.searching import Query, RerankFunction, resolve_mode, search
 from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument, VectorStore
+from sememe.collections.stores.places import Opened, create_store, is_address, open_store
 from sememe.errors import CollectionMismatch, InputError
 from sememe.lexical import Analyzer, analyze
 from sememe.records import Embeddings, Output, TextEmbedder
@@ -94,31 +95,43 @@ class Collection:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: Path | str,
         embedder: TextEmbedder | None,
         options: CollectionOptions | None = None,
         *,
         chunker: Chunker = whole_document,
         chunking: str = "whole",
     ) -> Collection:
-        """Begin a collection in a folder. chunker: how documents are cut; chunking: its name and settings, which are kept.
+        """Begin a collection in a folder, or at an address of a store (`stores.places`: pgvector://…, qdrant://…, milvus://…).
+
+        chunker: how documents are cut; chunking: its name and settings, which are kept.
 
         Without an embedder it can keep words only. Raises InputError where a collection is already.
         """
         about = describe_collection(embedder, options or CollectionOptions(), chunking)
-        return cls(EmbeddedStore.create(path, about), about, embedder, chunker=chunker)
+        if is_address(str(path)):
+            return cls(create_store(str(path), about), about, embedder, chunker=chunker)
+        return cls(EmbeddedStore.create(Path(path), about), about, embedder, chunker=chunker)
 
     @classmethod
-    def open(cls, path: Path, embedder: TextEmbedder | None = None, *, chunker: Chunker = whole_document) -> Collection:
-        """Open a stored collection. Without an embedder only words and ready vectors can be searched and stored.
+    def open(
+        cls, path: Path | str, embedder: TextEmbedder | None = None, *, chunker: Chunker = whole_document
+    ) -> Collection:
+        """Open a stored collection, by its folder or its address.
+
+        Without an embedder only words and ready vectors can be searched and stored.
 
         Raises NotFound, and CollectionMismatch for an embedder of another space than the stored vectors.
         """
-        store = EmbeddedStore.open(path)
+        if is_address(str(path)):
+            opened = open_store(str(path))
+        else:
+            embedded = EmbeddedStore.open(Path(path))
+            opened = Opened(embedded, embedded.about)
         try:
-            return cls(store, store.about, embedder, chunker=chunker)
+            return cls(opened.store, opened.about, embedder, chunker=chunker)
         except CollectionMismatch:
-            store.close()
+            opened.store.close()
             raise
 
     def use_chunker(self, chunker: Chunker) -> None:
