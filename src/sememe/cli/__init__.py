@@ -25,6 +25,7 @@ from sememe.cli import (
     load,
     mcp,
     models,
+    mteb,
     rerank,
     robustness,
     search,
@@ -47,6 +48,7 @@ app.command()(rerank.rerank)
 app.command()(serve.serve)
 app.command()(mcp.mcp)
 app.command()(evaluate.evaluate)
+app.command()(mteb.mteb)
 app.command()(compat.compat)
 app.command()(compare.compare)
 app.command()(robustness.robustness)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sememe.evaluation.datasets import DataOptions, Task
     from sememe.evaluation.datasets.records import RetrievalTask
     from sememe.evaluation.options import EvaluationOptions
+    from sememe.evaluation.rag.judge import Judge
     from sememe.evaluation.records import TaskKind, TaskResult
     from sememe.records import TextEmbedder
 
@@ -38,7 +40,7 @@ def evaluate(
     task: Annotated[
         str | None,
         typer.Option(
-            help="retrieval, reranking, sts, pair_classification, classification, clustering or bitext.",
+            help="retrieval, reranking, sts, pair_classification, classification, clustering, bitext or rag.",
             show_default="by the files",
         ),
     ] = None,
@@ -64,6 +66,14 @@ def evaluate(
     per_query: Annotated[
         Path | None, typer.Option(help="Write every query's results here, one JSON line each.")
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="OpenAI-compatible API that judges answers (rag) and asks questions of documents; off without."
+        ),
+    ] = None,
+    judge_model: Annotated[str, typer.Option(help="The judge's model; its key is SEMEME_JUDGE_KEY.")] = "",
+    judge_cache: Annotated[Path | None, typer.Option(help="Keep the judge's answers in this file.")] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -78,6 +88,8 @@ def evaluate(
     from sememe.evaluation.bootstrap import BootstrapOptions
     from sememe.evaluation.datasets import DataOptions
     from sememe.evaluation.options import EvaluationOptions, VectorOptions
+    from sememe.evaluation.rag.metrics import evaluate_rag
+    from sememe.evaluation.rag.records import read_rag
 
     wanted = DataOptions(_read_kind(task), split, tuple(language or ()), limit, allow_unknown)
     options = EvaluationOptions(
@@ -86,11 +98,16 @@ def evaluate(
         cuts=read_cuts(k),
         n_per_label=per_label,
     )
-    tasks = [some for path in data for some in read_data(path, wanted)]  # before the model is loaded, which takes time
+    asked = _open_judge(judge, judge_model, judge_cache)
+    # Data are read before the model is loaded, which takes time.
+    is_rag = wanted.kind == "rag"
+    questions = [(path, read_rag(path, limit)) for path in data] if is_rag else []
+    tasks = [] if is_rag else [some for path in data for some in read_data(path, wanted, asked)]
     embedder = open_embedder(
         model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
     )
     results = [_run(some, embedder, options, dtype) for some in tasks]
+    results += [evaluate_rag(path.stem, rows, embedder, asked, options) for path, rows in questions]
     if per_query is not None:
         write_items(per_query, results)
     if as_json:
@@ -99,7 +116,7 @@ def evaluate(
         print_results(results)
 
 
-def read_data(path: Path, options: DataOptions) -> list[Task]:
+def read_data(path: Path, options: DataOptions, judge: Judge | None = None) -> list[Task]:
     """The tasks of a data set, or one made of a folder of documents. Raises NotFound, InputError."""
     from sememe.errors import NotFound
     from sememe.evaluation.candidates import with_bm25_candidates
@@ -111,18 +128,19 @@ def read_data(path: Path, options: DataOptions) -> list[Task]:
     if not is_data(path):
         if options.kind not in (None, "retrieval"):
             raise InputError(f"{path} holds no data for {options.kind}; of documents alone only retrieval is made.")
-        return [_make_from_documents(path, options)]
+        return [_make_from_documents(path, options, judge)]
     tasks = read_tasks(path, options)
     if options.kind != "reranking":
         return list(tasks)
     return [with_bm25_candidates(some) if isinstance(some, RetrievalTask) else some for some in tasks]
 
 
-def _make_from_documents(path: Path, options: DataOptions) -> RetrievalTask:
+def _make_from_documents(path: Path, options: DataOptions, judge: Judge | None) -> RetrievalTask:
     from sememe.collections.reading.files import Skipped
     from sememe.collections.reading.options import ReadOptions
     from sememe.collections.reading.reader import read_paths
     from sememe.evaluation.datasets.synthetic import SyntheticOptions, make_test_set
+    from sememe.evaluation.rag.prompts import ASK_PASSAGE
     from sememe.records import Document
 
     documents = []
@@ -132,7 +150,21 @@ def _make_from_documents(path: Path, options: DataOptions) -> RetrievalTask:
         else:
             documents.append(Document(read.document.id, read.document.text, read.document.title))
     made = SyntheticOptions() if options.limit is None else SyntheticOptions(n_queries=options.limit)
-    return make_test_set(path.resolve().name, documents, made)
+    if judge is None:
+        return make_test_set(path.resolve().name, documents, made)
+    return make_test_set(
+        path.resolve().name, documents, made, ask=lambda passage: judge.ask(ASK_PASSAGE, {"passage": passage}).strip()
+    )
+
+
+def _open_judge(url: str | None, model: str, cache: Path | None) -> Judge | None:
+    from sememe.evaluation.rag.judge import Judge, JudgeOptions
+
+    if url is None:
+        if model or cache:
+            raise InputError("--judge-model and --judge-cache need --judge, the address of an OpenAI-compatible API.")
+        return None
+    return Judge(JudgeOptions(url, model, os.environ.get("SEMEME_JUDGE_KEY"), cache))
 
 
 def open_embedder(

@@ -1,0 +1,1 @@
+"""Retrieval-augmented generation: contexts against labels, answers through a judge that the user names."""

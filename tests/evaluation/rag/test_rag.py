@@ -1,0 +1,126 @@
+"""Contexts against labels, and answers through a judge that is a small server of our own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeEmbedder
+from sememe.errors import InputError, SememeError
+from sememe.evaluation.rag.judge import Judge, JudgeOptions
+from sememe.evaluation.rag.metrics import context_precision, context_recall, evaluate_rag
+from sememe.evaluation.rag.records import RagRow, read_rag
+
+ROW = RagRow("1", "who purrs", ("cats purr", "dogs bark"), (True, False), 2, "Cats purr. Birds swim.")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    asked: list[dict[str, object]] = []  # noqa: RUF012 - emptied by the fixture
+    broken = False
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body | {"authorization": self.headers.get("Authorization")})
+        text = body["messages"][0]["content"]
+        if text.startswith("Break"):
+            answer = '```json\n["Cats purr.", "Birds swim."]\n```'
+        elif text.startswith("For each"):
+            answer = "[true, false]"
+        else:
+            answer = '["who purrs", "who purrs"]'
+        if self.broken:
+            answer = "I would rather not."
+        data = json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    _Handler.asked, _Handler.broken = [], False
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_context_precision_and_recall_by_hand() -> None:
+    row = RagRow("1", "q", ("a", "b", "c"), (False, True, True), 4, "")
+    assert context_precision(row) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert context_recall(row) == 0.5
+    assert context_precision(RagRow("1", "q", ("a",), (False,), 1, "")) == 0.0
+    assert context_recall(RagRow("1", "q", ("a", "a "), (True, True), 2, "")) == 0.5, "the same context counts once"
+
+
+def test_a_judge_is_asked_once_and_remembered(url: str, tmp_path: Path) -> None:
+    options = JudgeOptions(url, "m", key="secret", cache=tmp_path / "answers.sqlite")
+    judge = Judge(options)
+    result = evaluate_rag("r", [ROW], FakeEmbedder(), judge)
+    assert result.metric("faithfulness").value == 0.5
+    assert result.metric("answer_relevance").value == pytest.approx(1.0, abs=1e-6)
+    assert result.settings["prompts"] == "statements/1, supported/1, questions/1"
+    assert "secret" not in json.dumps(result.to_json())
+    assert judge.n_asked == len(_Handler.asked) == 3
+    assert _Handler.asked[0]["authorization"] == "Bearer secret"
+    assert _Handler.asked[0]["temperature"] == 0
+    again = Judge(options)
+    assert evaluate_rag("r", [ROW], FakeEmbedder(), again).metrics == result.metrics
+    assert again.n_asked == 0
+    for one in (judge, again):
+        one.close()
+
+
+def test_without_a_judge_nothing_leaves() -> None:
+    result = evaluate_rag("r", [ROW], FakeEmbedder())
+    assert [metric.name for metric in result.metrics] == ["context_precision", "context_recall"]
+    assert "no judge" in result.notes[0]
+
+
+def test_a_judge_that_does_not_answer_gets_words(url: str) -> None:
+    _Handler.broken = True
+    with pytest.raises(SememeError, match="expected a JSON list"):
+        evaluate_rag("r", [ROW], FakeEmbedder(), Judge(JudgeOptions(url, "m")))
+    with pytest.raises(SememeError, match="gave no answer"):
+        evaluate_rag("r", [ROW], FakeEmbedder(), Judge(JudgeOptions("http://127.0.0.1:9/v1", "m")))
+    with pytest.raises(InputError, match="expected http"):
+        JudgeOptions("ftp://x", "m")
+
+
+def test_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rag.jsonl"
+    rows = [
+        {"question": "q", "contexts": ["a", "b"], "relevant": [True, False], "answer": "x"},
+        {"question": "q", "contexts": ["a  b"], "reference_contexts": ["a b", "c"]},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    first, second = read_rag(path)
+    assert (first.is_relevant, first.n_expected, first.answer) == ((True, False), 1, "x")
+    assert (second.is_relevant, second.n_expected) == ((True,), 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"question": "q", "contexts": ["a"]}, "expected `reference_contexts`"),
+        ({"question": "q", "contexts": ["a"], "relevant": [True, False]}, "for each of the 1"),
+        ({"question": "q", "contexts": ["a"], "relevant": [False]}, "recall is not defined"),
+        ({"contexts": ["a"]}, "has no 'question'"),
+    ],
+)
+def test_bad_rows_get_words(tmp_path: Path, row: dict[str, object], words: str) -> None:
+    path = tmp_path / "rag.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(InputError, match=words):
+        read_rag(path)
