@@ -77,6 +77,12 @@ def test_hidden_states_are_the_references(bert: Embedder) -> None:
         np.testing.assert_allclose(got, states, atol=2e-5)
 
 
+def test_hidden_states_leave_the_other_program_as_it_is(bert: Embedder) -> None:
+    program = bert.loaded.engine.program(("dense",), None)
+    bert.embed_tokens([TEXT])
+    assert bert.loaded.engine.program(("dense",), None) is program
+
+
 @pytest.mark.parametrize(
     ("span", "words"), [((0, 0), "expected a part"), ((5, 1000), "expected a part"), ((44, 45), "no token that begins")]
 )

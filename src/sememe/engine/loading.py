@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Above this many bytes of parameters no float32 twin is compiled beside the model for the self-check.
 _TWIN_LIMIT_BYTES = 4_000_000_000
+# Up to so many bytes of parameters hidden states come from a program of their own.
+_SECOND_PROGRAM_LIMIT_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -116,22 +118,26 @@ class _Programs:
     """A checkpoint's programs by adapter, each made when first asked for.
 
     One that gives several outputs serves calls that want fewer of them too: its heads cost a few percent, a second
-    program the memory of the whole model once more.
+    program the memory of the whole model once more. Hidden states are the exception: giving them back slows every other
+    call (by about a tenth with all-MiniLM-L6-v2), so that a model of moderate size has a program for them alone.
     """
 
     def __init__(self, checkpoint: Checkpoint, backend: Backend, precision: Precision) -> None:
         self._checkpoint, self._backend, self.precision = checkpoint, backend, precision
         self._lock = threading.Lock()
-        self._made: dict[str | None, tuple[tuple[ProgramOutput, ...], Program]] = {}
+        self._made: dict[tuple[str | None, bool], tuple[tuple[ProgramOutput, ...], Program]] = {}
+        size = sum(parameter.values.nbytes for parameter in checkpoint.parameters.values())
+        self._spares_memory = size > _SECOND_PROGRAM_LIMIT_BYTES
 
     def __call__(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
         """outputs: none is the score of pairs, of models that give nothing else."""
+        key = adapter, outputs == ("hidden",) and not self._spares_memory
         with self._lock:
-            made, program = self._made.get(adapter, ((), None))
+            made, program = self._made.get(key, ((), None))
             if program is None or not set(outputs) <= set(made):
                 together = tuple(output for output in (*OUTPUTS, "hidden") if output in (*made, *outputs))
                 program = self._make(together, adapter)
-                self._made[adapter] = together, program
+                self._made[key] = together, program
             return program
 
     def _make(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
