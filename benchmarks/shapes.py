@@ -132,7 +132,8 @@ def weights_bytes(folder: Path) -> int:
 
 def texts(folder: Path, name: str, n_tokens: int, length: int | None = None) -> tuple[list[str], int]:
     """Texts of about so many tokens in all, and how many they are. length: of each; None is log-normal about 50."""
-    model = Embedder(str(folder), like=SHAPES[name].like, precision="float32")
+    # The first load, which compares the precision with float32 and is not counted; its verdict is remembered.
+    model = Embedder(str(folder), like=SHAPES[name].like)
     stream = WordStream(model)
     draw = np.random.default_rng(0)
     made: list[str] = []
