@@ -139,3 +139,43 @@ def test_a_folder_is_a_name_too(docs: Path, tmp_path: Path) -> None:
 def test_a_folder_can_be_asked_without_a_collection(docs: Path) -> None:
     found = json.loads(_run("search", str(docs), "our office is in lyon", "--json", "-k", "1").stdout)
     assert Path(found["hits"][0]["source"]).name == "lyon.txt"
+
+
+def test_copies_and_exports(docs: Path, tmp_path: Path) -> None:
+    _index(docs, "-c", "d")
+    for arguments in (
+        ("snapshot", "d", str(tmp_path / "copy")),
+        ("restore", str(tmp_path / "copy"), "e"),
+        ("export", "d", str(tmp_path / "d.parquet")),
+        ("import", str(tmp_path / "d.parquet"), "f"),
+        ("compact", "f"),
+        ("rebuild", "f"),
+    ):
+        assert _run("collections", *arguments).exit_code == 0
+    asked = [json.loads(_run("search", "-c", name, "refunds", "--json").stdout)["hits"] for name in ("d", "e", "f")]
+    assert asked[0] == asked[1] == asked[2] != []
+    with pytest.raises(InputError, match="already"):
+        _run("collections", "restore", str(tmp_path / "copy"), "e")
+    with pytest.raises(InputError, match="is no Parquet file"):
+        _run("collections", "import", str(docs / "lyon.txt"), "g")
+
+
+def test_another_model(docs: Path) -> None:
+    _index(docs, "-c", "d")
+    kept = CliRunner().invoke(app, ["collections", "migrate", "d", "-m", "other"], input="n\n", catch_exceptions=False)
+    assert "of the 10 nearest are the same with other as with fake" in kept.stdout.replace("all-MiniLM-L6-v2", "fake")
+    assert "stays with" in kept.stderr
+    asked = _run("collections", "migrate", "d", "-m", "other", "--query", "refunds", "--yes", "--json")
+    found = json.loads(asked.stdout)
+    assert found["changes"][0]["query"] == "refunds"
+    assert json.loads(_run("collections", "stats", "d", "--json").stdout)["model"] == "other"
+    assert json.loads(_run("search", "-c", "d", "refunds", "--json").stdout)["hits"]
+    with pytest.raises(InputError, match="nothing to migrate"):
+        _run("collections", "migrate", "d", "-m", "other")
+
+
+def test_a_migration_can_be_abandoned(docs: Path) -> None:
+    _index(docs, "-c", "d")
+    CliRunner().invoke(app, ["collections", "migrate", "d", "-m", "other"], input="n\n")
+    assert "stays with" in _run("collections", "migrate", "d", "-m", "other", "--abandon").stderr
+    assert _index(docs, "-c", "d")["n_unchanged"] == 2

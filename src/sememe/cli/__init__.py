@@ -31,6 +31,7 @@ from sememe.cli import (
     search,
     serve,
 )
+from sememe.cli import collections_life as life
 from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
@@ -56,6 +57,9 @@ app.command()(load.load)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
+for command in (life.snapshot, life.restore, life.export, life.compact, life.rebuild, life.migrate):
+    collections.app.command()(command)
+collections.app.command("import")(life.import_file)
 app.add_typer(collections.app, name="collections")
 
 

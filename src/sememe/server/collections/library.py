@@ -16,10 +16,11 @@ from sememe.collections.about import About
 from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.chunking.options import ChunkOptions
-from sememe.collections.collection import Collection, document_options
+from sememe.collections.collection import Collection
 from sememe.collections.embedded.locking import writer_lock
 from sememe.collections.embedded.store import EmbeddedStore
 from sememe.collections.embedded.truth import LOCK, TRUTH
+from sememe.collections.embedding import document_options
 from sememe.collections.opening import exists, open_to_index
 from sememe.collections.options import CollectionOptions
 from sememe.errors import CollectionMismatch, InputError, NotFound, Overloaded

@@ -1,0 +1,154 @@
+"""The life of a collection on the command line: copies, exports, and a move to another model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sememe.cli.collection_options import FolderOption, NameArgument, collection_path, existing_path
+from sememe.cli.options import JsonOption, OfflineOption, is_offline
+
+if TYPE_CHECKING:
+    from sememe.collections.migrating import Comparison, Migration
+
+_SHOWN_CHANGES = 5
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def snapshot(
+    name: NameArgument,
+    folder: Annotated[Path, typer.Argument(help="A new folder for the copy.", show_default=False)],
+    collections_dir: FolderOption = None,
+) -> None:
+    """Copy a collection as it is now, while others read and write."""
+    from sememe.collections.collection import Collection
+
+    with Collection.open(existing_path(name, collections_dir)) as collection:
+        collection.snapshot(folder)
+    print(f"copied {name} to {folder}", file=sys.stderr)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A snapshot's folder.", show_default=False)],
+    name: NameArgument,
+    collections_dir: FolderOption = None,
+) -> None:
+    """Make a new collection from a snapshot."""
+    from sememe.collections.collection import Collection
+
+    with Collection.restore(folder, collection_path(name, collections_dir)) as collection:
+        print(f"{name} has {collection.count().documents:,} documents", file=sys.stderr)
+
+
+def export(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="A Parquet file.", show_default=False)],
+    collections_dir: FolderOption = None,
+) -> None:
+    """Write vectors, texts and metadata to a Parquet file."""
+    from sememe.collections.collection import Collection
+    from sememe.collections.exporting import export_parquet
+
+    with Collection.open(existing_path(name, collections_dir)) as collection:
+        print(f"wrote {export_parquet(collection, file):,} chunks to {file}", file=sys.stderr)
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A Parquet file that `export` wrote.", show_default=False)],
+    name: NameArgument,
+    collections_dir: FolderOption = None,
+) -> None:
+    """Make a new collection from an exported file; nothing is embedded."""
+    from sememe.collections.exporting import import_parquet
+
+    with import_parquet(file, collection_path(name, collections_dir)) as collection:
+        print(f"{name} has {collection.count().documents:,} documents", file=sys.stderr)
+
+
+def compact(name: NameArgument, collections_dir: FolderOption = None) -> None:
+    """Give the room of deleted documents back. A collection does so by itself, in parts."""
+    from sememe.collections.collection import Collection
+
+    with Collection.open(existing_path(name, collections_dir)) as collection:
+        collection.compact()
+
+
+def rebuild(name: NameArgument, collections_dir: FolderOption = None) -> None:
+    """Make the index anew from what is stored."""
+    from sememe.collections.collection import Collection
+
+    with Collection.open(existing_path(name, collections_dir)) as collection:
+        collection.rebuild()
+
+
+def migrate(
+    name: NameArgument,
+    model: Annotated[str, typer.Option("--model", "-m", help="The new model.", show_default=False)],
+    query: Annotated[
+        list[str] | None,
+        typer.Option(help="A question to compare with; several times.", show_default="50 stored chunks are asked with"),
+    ] = None,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Forget what was built of the new space.")] = False,
+    yes: YesOption = False,
+    collections_dir: FolderOption = None,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a collection to another model: embed beside the old vectors, compare, then switch at once.
+
+    Until the switch the collection stays as it was, and in use. Interrupted and run again, it goes on where it was.
+    """
+    from sememe.collections.collection import Collection
+    from sememe.collections.migrating import Migration
+    from sememe.engine.embedder import Embedder
+
+    path = existing_path(name, collections_dir)
+    with Collection.open(path) as collection:
+        own, n_chunks = collection.about.model, collection.count().chunks
+    migration = Migration(path, Embedder(model, offline=is_offline(offline)))
+    if abandon:
+        migration.abandon()
+        print(f"{name} stays with {own}", file=sys.stderr)
+        return
+    try:
+        _embed(migration, n_chunks)
+    except KeyboardInterrupt:
+        migration.close()
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise typer.Exit(130) from None
+    found = migration.compare(query or (), old=Embedder(own, offline=is_offline(offline)) if query else None)
+    if as_json:
+        print(json.dumps({"from": own, "to": model, **asdict(found)}, ensure_ascii=False))
+    else:
+        _say(found, own, model)
+    if yes or typer.confirm(f"Switch {name} to {model}?", err=True):
+        migration.switch()
+        print(f"{name} has vectors of {model} now", file=sys.stderr)
+    else:
+        migration.close()
+        print(f"{name} stays with {own}; run this again to switch, or with --abandon to forget it", file=sys.stderr)
+
+
+def _embed(migration: Migration, n_chunks: int) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=n_chunks, unit=" chunks", desc="embedding", disable=None, leave=False) as bar:
+        migration.run(bar.update)
+
+
+def _say(found: Comparison, old: str, new: str) -> None:
+    print(
+        f"{found.overlap:.0%} of the 10 nearest are the same with {new} as with {old} ({len(found.changes)} queries)."
+    )
+    for change in found.changes[:_SHOWN_CHANGES]:
+        print(f"{change.overlap:>5.0%}  {change.query}")
+        gone = [one for one in change.before if one not in change.after]
+        come = [one for one in change.after if one not in change.before]
+        if gone:
+            print(f"       no longer: {', '.join(gone[:3])}\n       new: {', '.join(come[:3])}")
