@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,10 @@ Encode = Callable[[tuple[str, ...]], Vectors]
 
 # Folder, what is read of it; two of every kind. Published: all-MiniLM-L6-v2's own, where somebody reports it.
 SETS: tuple[tuple[str, DataOptions], ...] = (
-    ("scifact", DataOptions()),
-    ("cranfield", DataOptions()),
+    ("adi", DataOptions()),
+    ("humaneval-search", DataOptions()),
     ("adi", DataOptions(kind="reranking")),
-    ("cranfield", DataOptions(kind="reranking")),
+    ("humaneval-search", DataOptions(kind="reranking")),
     ("stsb-multi/en", DataOptions()),
     ("stsb-multi/de", DataOptions()),
     ("snli", DataOptions(limit=2000)),
@@ -58,7 +59,7 @@ SETS: tuple[tuple[str, DataOptions], ...] = (
     ("tatoeba", DataOptions(languages=("deu",))),
     ("tatoeba", DataOptions(languages=("fra",))),
 )
-PUBLISHED = {"scifact": 0.645, "en": 0.820}
+PUBLISHED = {"en": 0.820}
 
 
 def reference_score(task: Task, encode: Encode) -> float:
@@ -167,10 +168,24 @@ def compare_scores(data: Path, kinds: list[str], limit: int | None, precision: s
         )
 
 
-def compare_speed(data: Path, folder: str, precision: str) -> None:
+def first_documents(task: RetrievalTask, n: int) -> RetrievalTask:
+    """The first n documents and those that any query needs, for a machine with little time."""
+    needed = {name for grades in task.qrels.values() for name in grades}
+    rows = [i for i, name in enumerate(task.document_ids) if i < n or name in needed]
+    return replace(
+        task,
+        document_ids=tuple(task.document_ids[i] for i in rows),
+        documents=tuple(task.documents[i] for i in rows),
+    )
+
+
+def compare_speed(data: Path, folder: str, precision: str, n_documents: int | None) -> None:
     started = time.perf_counter()
     (task,) = read_tasks(data / "scifact")
     assert isinstance(task, RetrievalTask)
+    if n_documents is not None:
+        task = first_documents(task, n_documents)
+    print(f"{len(task.documents):,} documents, {len(task.queries):,} queries", flush=True)
     result = run_task(task, Embedder(folder, precision=precision))
     ours = time.perf_counter() - started
     print(
@@ -218,11 +233,12 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--documents", type=int, help="with --speed: so many documents, and those that queries need")
     asked = parser.parse_args()
     found = find_checkpoint(asked.model, offline=True, cache_folder=default_cache_folder(), catalogue=Catalogue.read())
     folder = str(found.path)
     if asked.speed:
-        compare_speed(asked.data, folder, asked.precision)
+        compare_speed(asked.data, folder, asked.precision, asked.documents)
     else:
         compare_scores(asked.data, asked.kinds, asked.limit, asked.precision, folder)
 

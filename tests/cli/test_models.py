@@ -96,7 +96,7 @@ def test_why_gives_every_reason() -> None:
 
 
 def test_json_holds_everything() -> None:
-    body = json.loads(run("--output", "sparse", "--output", "dense", "--why", "--json").stdout)
+    body = json.loads(run("--outputs", "sparse,dense", "--why", "--json").stdout)
     assert [model["id"] for model in body["models"]] == ["Alibaba-NLP/gte-multilingual-base", "BAAI/bge-m3"]
     assert len(body["models"]) + len(body["left_out"]) == 125
     bge = body["models"][1]

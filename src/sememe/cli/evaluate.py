@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A folder, an id on the hub, or a short name.")],
+    model: Annotated[str, typer.Argument(help="A folder, an id on the hub, a short name, or a server's http://….")],
     data: Annotated[
         list[Path],
         typer.Option("--data", help="A data set (folder or file), or documents; may be repeated.", show_default=False),
@@ -106,7 +106,7 @@ def evaluate(
     embedder = open_embedder(
         model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
     )
-    results = [_run(some, embedder, options, dtype) for some in tasks]
+    results = [_run(some, embedder, options, dtype, cache) for some in tasks]
     results += [evaluate_rag(path.stem, rows, embedder, asked, options) for path, rows in questions]
     if per_query is not None:
         write_items(per_query, results)
@@ -170,7 +170,11 @@ def _open_judge(url: str | None, model: str, cache: Path | None) -> Judge | None
 def open_embedder(
     model: str, *, device: str, backend: str, precision: str, offline: bool, cache: Path | None
 ) -> TextEmbedder:
-    """The model on this machine. Raises NotFound, CheckpointError, InputError."""
+    """The model on this machine, or the server at an address. Raises NotFound, CheckpointError, InputError."""
+    if model.startswith(("http://", "https://")):
+        from sememe.client.blocking import Client
+
+        return Client(model, api_key=os.environ.get("SEMEME_API_KEY"))
     from sememe.engine.embedder import Embedder
 
     return Embedder(model, device=device, backend=backend, precision=precision, offline=offline, embedding_cache=cache)
@@ -184,15 +188,20 @@ def read_cuts(text: str) -> tuple[int, ...]:
         raise InputError(f"--k is {text!r}; expected whole numbers such as 1,5,10.") from None
 
 
-def _run(task: Task, embedder: TextEmbedder, options: EvaluationOptions, dtype: OutputDtype) -> TaskResult:
+def _run(
+    task: Task, embedder: TextEmbedder, options: EvaluationOptions, dtype: OutputDtype, cache: Path | None
+) -> TaskResult:
     """One task, with a bar on a terminal."""
     from tqdm import tqdm
 
+    from sememe.engine.cache import EmbeddingCache
     from sememe.engine.embedder import Embedder
     from sememe.evaluation.tasks import score_task
     from sememe.evaluation.vectors import embed_task
 
-    vectors = options.vectors
+    vectors, store = options.vectors, None
+    if cache is not None and not isinstance(embedder, Embedder):  # that one has looked there itself
+        store = EmbeddingCache(cache)
     if isinstance(embedder, Embedder):
         vectors = replace(vectors, similarity=embedder.similarity_fn_name, computed_in=str(embedder.loaded.precision))
     with tqdm(unit="text", desc=task.name, disable=None, leave=False) as bar:
@@ -201,7 +210,7 @@ def _run(task: Task, embedder: TextEmbedder, options: EvaluationOptions, dtype: 
             bar.total = n_texts
             bar.update(n_done - bar.n)
 
-        found = embed_task(task, embedder, vectors, on_progress=show)
+        found = embed_task(task, embedder, vectors, cache=store, on_progress=show)
     return score_task(task, found.at(dtype=dtype) if dtype != "float32" else found, options)
 
 

@@ -55,7 +55,8 @@ def list_models(
     min_tokens: Annotated[int | None, typer.Option(help="One input may have at least so many tokens.")] = None,
     modality: Annotated[str | None, typer.Option(help="text, image or audio.")] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", help="dense, sparse, multi_vector, score; may be repeated.")
+        list[str] | None,
+        typer.Option("--output", "--outputs", help="dense, sparse, multi_vector, score; repeated or with commas."),
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="Only models that this version runs.")] = False,
     sort: Annotated[str, typer.Option(help="score, size, tokens, name or released.")] = "score",
@@ -77,7 +78,7 @@ def list_models(
         max_memory_bytes=read_quantity(max_memory, "--max-memory"),
         min_tokens=min_tokens,
         modality=modality,
-        outputs=tuple(outputs or ()),
+        outputs=tuple(name.strip() for some in outputs or () for name in some.split(",")),
         runnable=runs,
     )
     catalogue = Catalogue.read()
