@@ -25,8 +25,8 @@ from sememe import Embedder
 class Shape:
     """kind: the specimen. config: entries of config.json and fields of the layout, at their published sizes.
 
-    like: the catalogue's entry that says how the folder is used, where its files do not. matrices: multiply-adds of the
-    linears that a token passes, from config.
+    like: the catalogue's entry that says how the folder is used, where its files do not (its heads are pickles).
+    matrices: multiply-adds of the linears that a token passes, from `sizes`.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Shape:
 
     def arguments(self) -> str:
         """What `Embedder` is given besides the folder."""
-        return "" if self.like is None else f", like={self.like!r}"
+        return "" if self.like is None else f", like={self.like!r}, allow_pickle=True"
 
 
 def _encoder(s: Mapping[str, int]) -> int:
@@ -89,7 +89,13 @@ SHAPES: dict[str, Shape] = {
     ),
     "bge-m3": Shape(
         "bge_m3",
-        {**_bert(24, 1024, 16, 4096), "vocab_size": 250002, "max_position_embeddings": 8194, "max_seq_length": 8192},
+        {
+            **_bert(24, 1024, 16, 4096),
+            "vocab_size": 250002,
+            "max_position_embeddings": 8194,
+            "max_seq_length": 8192,
+            "weights_file": "model.safetensors",
+        },
         _encoder,
         like="BAAI/bge-m3",
         sizes={"layers": 24, "h": 1024, "f": 4096},
@@ -133,7 +139,7 @@ def weights_bytes(folder: Path) -> int:
 def texts(folder: Path, name: str, n_tokens: int, length: int | None = None) -> tuple[list[str], int]:
     """Texts of about so many tokens in all, and how many they are. length: of each; None is log-normal about 50."""
     # The first load, which compares the precision with float32 and is not counted; its verdict is remembered.
-    model = Embedder(str(folder), like=SHAPES[name].like)
+    model = Embedder(str(folder), like=SHAPES[name].like, allow_pickle=True)
     stream = WordStream(model)
     draw = np.random.default_rng(0)
     made: list[str] = []
