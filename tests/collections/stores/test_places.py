@@ -3,13 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from tests.fakes import FakeEmbedder
 
+from sememe.collections.about import About
 from sememe.collections.collection import Collection
-from sememe.collections.documents import Document
+from sememe.collections.documents import Chunk, Document
+from sememe.collections.filters import parse_filter
+from sememe.collections.options import CollectionOptions, Metric
+from sememe.collections.store import EmbeddedDocument
+from sememe.collections.stores import pgvector
 from sememe.collections.stores.places import StorePlace, read_address
 from sememe.errors import CollectionMismatch, InputError, SememeError
+from sememe.similarity import similarity
 
 
 @pytest.mark.parametrize(
@@ -68,3 +75,40 @@ def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(SememeError, match="cannot be reached"):
         Collection.open(f"pgvector://sememe@/postgres?host={quote(str(tmp_path), safe='')}&collection=named")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_postgres_finds_nearly_all_with_its_index(
+    postgres: str, metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is built and used where there is much; a filter of 10 % and one of 1 % lose nothing by it."""
+    monkeypatch.setattr(pgvector, "_INDEXED_FROM", 1_000)
+    monkeypatch.setattr(pgvector, "_FEW", 100)
+    name, random = f"index_{metric}", np.random.default_rng(0)
+    options = CollectionOptions(lexical=False, similarity=metric)
+    about = About(options, "fake", "1", "f", 16, "whole", "words1", "2026-11-25T00:00:00+00:00")
+    store = pgvector.PgVectorStore.create(postgres, name, about)
+    vectors = random.standard_normal((3_000, 16)).astype(np.float32)
+    ids = [f"d{i:04}" for i in range(len(vectors))]
+    store.upsert(
+        [
+            EmbeddedDocument(Document(id, "x", metadata={"n": i % 100}), (Chunk(id, 0, "x", 0, 1),), vectors[i : i + 1])
+            for i, id in enumerate(ids)
+        ]
+    )
+    with store.reading():
+        indexes = store._rows("SELECT indexname FROM pg_indexes WHERE schemaname = %s", [name])
+    assert ("chunks_dense",) in indexes
+    for where, allowed in ((None, 100), ({"n": {"<": 10}}, 10), ({"n": 7}, None)):
+        rows = [i for i in range(3_000) if (i % 100 == 7 if allowed is None else i % 100 < allowed)]
+        tree = None if where is None else parse_filter(where)
+        shares = []
+        for query in random.standard_normal((10, 16)).astype(np.float32):
+            scores = similarity(query, vectors[rows], metric)[0]
+            expected = {ids[rows[i]] for i in np.argsort(-scores)[:10]}
+            found = store.chunks([one.key for one in store.dense(query, 10, tree)])
+            shares.append(len(expected & {one.document.id for one in found}) / 10)
+        assert np.mean(shares) >= 0.95, (where, shares)
+    store.close()
+    pgvector.PgVectorStore.drop(postgres, name)
