@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, LiteralString, cast
@@ -260,8 +260,7 @@ class PgVectorStore:
         prepared = [self._prepared(one) for one in documents]
         with self._writing() as connection:
             self._remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(one.document.id) for one in documents]])
-            for one, dense in zip(documents, prepared, strict=True):
-                self._put(connection, one, dense)
+            self._put(connection, documents, prepared)
         self._tend()
 
     def describe(self, documents: Sequence[Document]) -> None:
@@ -274,7 +273,7 @@ class PgVectorStore:
                 if row is None:
                     raise NotFound(f"There is no document {document.id!r} in the collection {self._name!r}.")
                 connection.execute("DELETE FROM fields WHERE document = %s", row)
-                _put_fields(connection, row[0], document)
+                _copy(connection, "fields", _fields(row[0], document))
 
     def delete(self, ids: Sequence[str]) -> int:
         with self._writing() as connection:
@@ -309,34 +308,39 @@ class PgVectorStore:
             return None
         return self._codec.prepared(one.dense, f"document {one.document.id!r}")
 
-    def _put(self, connection: Any, one: EmbeddedDocument, dense: NDArray[np.float32] | None) -> None:
-        document, n = one.document, len(one.chunks)
-        row = connection.execute(
-            """INSERT INTO documents (id_hash, id, source, title, metadata, text, content_hash, n_chunks)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING row""",
+    def _put(
+        self, connection: Any, documents: Sequence[EmbeddedDocument], dense: Sequence[NDArray[np.float32] | None]
+    ) -> None:
+        """All of them in one COPY for each table."""
+        rows = _numbers(connection, "pg_get_serial_sequence('documents', 'row')", len(documents))
+        n_chunks = sum(len(one.chunks) for one in documents)
+        free = iter(_numbers(connection, "'chunk_rows'", n_chunks))
+        keys = [[next(free) for _ in one.chunks] for one in documents]
+        _copy(connection, "documents", (_document_values(one, row) for one, row in zip(documents, rows, strict=True)))
+        _copy(
+            connection,
+            "fields",
+            (v for one, row in zip(documents, rows, strict=True) for v in _fields(row, one.document)),
+        )
+        _copy(
+            connection,
+            "chunks",
             (
-                schema.hash_of(document.id), stored_text(document.id), *schema.document_values(document),
-                stored_text(document.text), document.content_hash, n,
+                _chunk_values(one, i, key, row, vectors)
+                for one, row, its, vectors in zip(documents, rows, keys, dense, strict=True)
+                for i, key in enumerate(its)
             ),
-        ).fetchone()[0]  # fmt: skip
-        _put_fields(connection, row, document)
-        rows = [r for (r,) in connection.execute("SELECT nextval('chunk_rows') FROM generate_series(1, %s)", (n,))]
-        with connection.cursor() as cursor:
-            with cursor.copy("COPY chunks FROM STDIN") as copy:
-                for i, key in enumerate(rows):
-                    copy.write_row(_chunk_values(one, i, key, row, dense))
-            if one.words is not None:
-                with cursor.copy("COPY words FROM STDIN") as copy:
-                    for key, words in zip(rows, one.words, strict=True):
-                        for word, times in Counter(words).items():
-                            copy.write_row((schema.word_number(word), key, times))
-            if one.sparse is not None:
-                with cursor.copy("COPY weights FROM STDIN") as copy:
-                    for i, key in enumerate(rows):
-                        for term, weight in one.sparse.weights(i).items():
-                            copy.write_row((term, key, weight))
-        n_words = sum(len(words) for words in one.words or ())
-        connection.execute("UPDATE about SET n_chunks = n_chunks + %s, n_words = n_words + %s", (n, n_words))
+        )
+        _copy(
+            connection, "words", (v for one, its in zip(documents, keys, strict=True) for v in _word_values(one, its))
+        )
+        _copy(
+            connection,
+            "weights",
+            (v for one, its in zip(documents, keys, strict=True) for v in _weight_values(one, its)),
+        )
+        n_words = sum(len(words) for one in documents for words in one.words or ())
+        connection.execute("UPDATE about SET n_chunks = n_chunks + %s, n_words = n_words + %s", (n_chunks, n_words))
 
     def _tend(self) -> None:
         """Build the index when there is enough to make it worth while; it grows by itself from then on."""
@@ -369,13 +373,42 @@ def _chunk_values(
     return (key, document, i, chunk.start, chunk.end, *place, heading, text, n_words, vector, lists)
 
 
-def _put_fields(connection: Any, row: int, document: Document) -> None:
-    with connection.cursor() as cursor, cursor.copy("COPY fields FROM STDIN") as copy:
-        for key, value in document.metadata.items():
-            kind = kind_of(value)
-            text = stored_text(str(value)) if kind == "text" else None
-            number = Decimal(value) if kind == "number" else None
-            copy.write_row((row, stored_text(key), text, number, value if kind == "bool" else None))
+def _numbers(connection: Any, sequence: str, n: int) -> list[int]:
+    """The next n of a sequence."""
+    found = connection.execute(_sql(f"SELECT nextval({sequence}) FROM generate_series(1, %s)"), (n,))
+    return [number for (number,) in found]
+
+
+def _copy(connection: Any, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(_sql(f"COPY {table} FROM STDIN")) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _document_values(one: EmbeddedDocument, row: int) -> tuple[object, ...]:
+    document = one.document
+    source, title, metadata = schema.document_values(document)
+    id, text = stored_text(document.id), stored_text(document.text)
+    return (row, schema.hash_of(document.id), id, source, title, text, metadata, document.content_hash, len(one.chunks))
+
+
+def _word_values(one: EmbeddedDocument, keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
+    for key, words in zip(keys, one.words or (), strict=one.words is not None):
+        yield from ((schema.word_number(word), key, times) for word, times in Counter(words).items())
+
+
+def _weight_values(one: EmbeddedDocument, keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
+    if one.sparse is not None:
+        for i, key in enumerate(keys):
+            yield from ((term, key, weight) for term, weight in one.sparse.weights(i).items())
+
+
+def _fields(row: int, document: Document) -> Iterator[tuple[object, ...]]:
+    for key, value in document.metadata.items():
+        kind = kind_of(value)
+        text = stored_text(str(value)) if kind == "text" else None
+        number = Decimal(value) if kind == "number" else None
+        yield row, stored_text(key), text, number, value if kind == "bool" else None
 
 
 def _asked(words: Sequence[str]) -> tuple[list[int], list[int]]:
