@@ -161,19 +161,22 @@ def _by_width(systems: Sequence[System]) -> list[Series]:
 def _bars(systems: Sequence[System], found: Comparison, metric: str) -> str:
     """The best systems and the baselines; intervals where there is one task."""
     shown = [s for i, s in enumerate(systems) if i < _N_BARS or s.kind != "dense"]
+    several = len({s.model for s in systems if s.kind == "dense"}) > 1
     rows = []
     for system in shown:
         only = next(iter(system.results.values())).main_metric if len(found.tasks) == 1 else None
-        rows.append((_bar_name(system), system.mean, only.low if only else None, only.high if only else None))
+        rows.append(
+            (_bar_name(system, several=several), system.mean, only.low if only else None, only.high if only else None)
+        )
     return bars(f"The first {min(_N_BARS, len(systems))} by {metric}", rows)
 
 
-def _bar_name(system: System) -> str:
+def _bar_name(system: System, *, several: bool) -> str:
     if system.kind == "lexical":
         return "BM25"
     short = {"bfloat16": "bf16", "float32": "fp32", "float16": "fp16"}.get(system.precision, system.precision)
     kept = "+ BM25" if system.kind == "hybrid" else f"{system.dimensions} {system.dtype}"
-    return f"{_tail(system.model)[:10]} {short} {kept}"
+    return f"{_tail(system.model)[:8]} {short} {kept}" if several else f"{short} {kept}"
 
 
 # ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--ground:#15171a;--text:#e6e8eb;--soft:#9aa3ad;--line:#32373d;--card:#1d2024;
 --c0:#5bb4ee;--c1:#f0924c;--c2:#3fc796;--c3:#dd8cc4;--c4:#dcc04a;--c5:#8fd0f5;--c6:#b39df0;--c7:#f08088;--good:#52c98b;--bad:#ff8a80}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1.25rem;max-width:72rem;background:var(--ground);color:var(--text);
+body{margin:0 auto;padding:1.25rem;max-width:84rem;background:var(--ground);color:var(--text);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;-webkit-text-size-adjust:100%}
 h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 .5rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 h3{font-size:1rem;margin:1.25rem 0 .4rem}
@@ -33,7 +33,8 @@ svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:12p
 .side ol{margin:.3rem 0 0;padding-left:1.4rem}.hit{color:var(--good);font-weight:600}
 details{margin:.6rem 0;border:1px solid var(--line);border-radius:6px;padding:.5rem .8rem}
 summary{cursor:pointer;overflow-wrap:anywhere}
-code{font-size:.88em;overflow-wrap:anywhere}@media(max-width:30rem){body{padding:.9rem}h1{font-size:1.25rem}}
+code{font-size:.88em;overflow-wrap:anywhere}
+@media(max-width:30rem){td:first-child{white-space:normal;min-width:8.5rem;max-width:8.5rem}body{padding:.9rem}h1{font-size:1.25rem}}
 @media print{details{break-inside:avoid}}
 """
 
