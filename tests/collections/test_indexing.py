@@ -143,7 +143,7 @@ def test_an_error_of_the_model_ends_the_run_and_what_was_stored_stays(tmp_path: 
     with pytest.raises(RuntimeError, match="the fake embedder fails"):
         index_documents(collection, read_items(items), chunker)
     stored = collection.count().documents
-    assert 1000 <= stored < 1500
+    assert 900 <= stored < 1500
     healthy = FakeEmbedder(max_tokens=32)
     again = Collection.open(tmp_path / "c", healthy)
     report = index_documents(again, read_items(items), chunker)

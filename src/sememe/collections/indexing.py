@@ -28,6 +28,8 @@ from sememe.engine.read_ahead import ReadAhead
 
 # Chunks that are embedded in one call: seconds of work, so that near lengths find each other and little is lost.
 _WINDOW_CHUNKS = 1024
+# The first windows are smaller and double, so that something is safe, and shown, soon.
+_FIRST_CHUNKS = 64
 _WINDOW_DOCUMENTS = 2048
 # Windows that wait to be stored: more would only take memory.
 _UNSTORED = 2
@@ -208,6 +210,7 @@ def _windows(
     collection: Collection, reads: Iterator[ReadDocument | Skipped | StoredDocument], chunker: Chunker
 ) -> Iterator[_Window]:
     """What there is to do, in pieces of so many chunks."""
+    limit = _FIRST_CHUNKS
     for some in _in_pieces(reads):
         unchanged = [read for read in some if isinstance(read, StoredDocument)]
         skipped = tuple(read for read in some if isinstance(read, Skipped))
@@ -228,8 +231,9 @@ def _windows(
                 window.chunks.append(chunks)
                 counts = IndexReport(n_added=known is None, n_changed=known is not None, n_chunks=len(chunks))
             window = replace(window, counts=window.counts.plus(counts))
-            if sum(map(len, window.chunks)) >= _WINDOW_CHUNKS:
+            if sum(map(len, window.chunks)) >= limit:
                 yield window
+                limit = min(2 * limit, _WINDOW_CHUNKS)
                 window = _Window([], [], [], IndexReport())
         yield window
 
