@@ -48,6 +48,12 @@ def serve(
     ] = None,
     max_inputs: Annotated[int | None, typer.Option(min=1, help="Inputs of one request.", show_default="2048")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(min=1, help="Of one request.", show_default="32000000")] = None,
+    rate_limit: Annotated[
+        float | None, typer.Option(help="Requests a second of one key, or of one address.", show_default="none")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="One line a request: none, text or json; never texts.", show_default="none")
+    ] = None,
     embedding_cache: Annotated[
         Path | None, typer.Option(help="Keep embeddings in this file.", show_default=False)
     ] = None,
@@ -79,6 +85,8 @@ def serve(
         "queue_tokens": queue_tokens,
         "max_inputs": max_inputs,
         "max_body_bytes": max_body_bytes,
+        "rate_limit": rate_limit,
+        "log_format": log_format,
         "embedding_cache": embedding_cache,
         "collections_dir": collections_dir,
         "cors_origins": tuple(cors_origin) if cors_origin else None,
@@ -110,7 +118,9 @@ def serve(
         except ModuleNotFoundError as exc:
             raise InputError(f"--grpc-port needs {exc.name}: pip install 'sememe[serve,grpc]'.") from exc
     from sememe.server.models import load_models
+    from sememe.server.request_log import listen
 
+    listen(options.log_format)
     served = load_models(options.models, options.loading, options.alias_of())
     sys.setswitchinterval(_SWITCH_SECONDS)
     print(

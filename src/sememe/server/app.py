@@ -99,6 +99,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         metrics=metrics,
         api_keys=options.api_keys,
         max_body_bytes=options.max_body_bytes,
+        rate_limit=options.rate_limit,
     )
     return app
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sememe.errors import InputError
 from sememe.server.models import ModelOptions
+from sememe.server.request_log import LOG_FORMATS
 from sememe.server.scheduler import SchedulerOptions
 
 
@@ -15,6 +16,8 @@ class ServerOptions:
     """models: names; the first embedder and the first reranker answer where a request names none. aliases: alias=model.
 
     api_keys: any of them opens every route but health; none leaves the server open. cors_origins: none by default.
+    rate_limit: requests a second of one key, or of one address where there are no keys; None sets no limit. Over HTTP only.
+    log_format: of one line a request on standard error: none, text or json.
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.
     collections_dir: where collections are kept that requests may name; None for none.
@@ -34,6 +37,8 @@ class ServerOptions:
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 32_000_000
     max_inputs: int = 2048
+    rate_limit: float | None = None
+    log_format: str = "none"
     drain_seconds: float = 20.0
     loading: ModelOptions = field(default_factory=ModelOptions)
     scheduling: SchedulerOptions = field(default_factory=SchedulerOptions)
@@ -42,6 +47,10 @@ class ServerOptions:
         for name in ("max_body_bytes", "max_inputs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        if self.rate_limit is not None and not 0 < self.rate_limit < float("inf"):
+            raise InputError(f"rate_limit is {self.rate_limit}; expected more than 0.")
+        if self.log_format not in LOG_FORMATS:
+            raise InputError(f"log_format is {self.log_format!r}; expected one of {', '.join(LOG_FORMATS)}.")
         for name in ("port", "grpc_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65535:

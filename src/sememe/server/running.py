@@ -6,6 +6,7 @@ import math
 import socket
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from sememe.errors import InputError
 from sememe.server.app import make_app
@@ -29,6 +30,7 @@ def run(models: Models, options: ServerOptions) -> bool:
         ssl_keyfile=None if options.key is None else str(options.key),
         timeout_graceful_shutdown=math.ceil(options.drain_seconds),
         log_level="warning",
+        log_config=LOGGING_CONFIG if options.log_format == "none" else None,  # None: with the program's own
         access_log=False,
         server_header=False,
         date_header=False,

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from sememe.errors import InputError, Overloaded, SememeError
 from sememe.records import Tokens
+from sememe.server.call_times import CallTimes
 from sememe.server.waiting import Lane, Waiting, WaitingSet
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,14 @@ class Health:
 class _Request:
     """One call of `run`: the values that are there, how many are missing, and whom to tell."""
 
-    def __init__(self, n_inputs: int, finish: Callable[[list[Any]], Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        n_inputs: int,
+        finish: Callable[[list[Any]], Any],
+        loop: asyncio.AbstractEventLoop,
+        times: CallTimes,
+    ) -> None:
+        self.times = times
         self.values: list[Any] = [None] * n_inputs
         self.n_missing = n_inputs
         self.finish = finish
@@ -182,16 +190,17 @@ class Scheduler:
         *,
         lane: Lane | None = None,
         timeout_seconds: float | None = None,
+        times: CallTimes | None = None,
     ) -> Answer:
         """What `finish` makes of the inputs' values, in their order. Cancelled, the work that nobody else wants is dropped.
 
-        finish runs in a thread. lane: None decides by the number of inputs. Raises InputError, Overloaded,
+        finish runs in a thread. lane: None decides by the number of inputs. times: filled in. Raises InputError, Overloaded,
         Unavailable, TimeoutError, and what the line raises.
         """
         if not inputs:
             return await asyncio.to_thread(finish, [])
         loop = asyncio.get_running_loop()
-        request = _Request(len(inputs), finish, loop)
+        request = _Request(len(inputs), finish, loop, times or CallTimes())
         self._admit(
             line, inputs, request, lane or ("bulk" if len(inputs) > self.options.bulk_inputs else "interactive")
         )
@@ -210,7 +219,7 @@ class Scheduler:
 
     def _admit(self, line: Line, inputs: Sequence[Any], request: _Request, lane: Lane) -> None:
         estimates = [self._estimate(line, given) for given in inputs]
-        now = time.monotonic()
+        request.times.admitted = now = time.monotonic()
         with self._lock:
             if self._is_stopping:
                 raise Unavailable("The server is stopping; it takes no more requests.")
@@ -367,6 +376,9 @@ class Scheduler:
                 n_tokens = sum(waiting.n_tokens for waiting in batch)
                 self._held[me] = items
                 started = self._computing_since[me] = time.monotonic()
+                for item in items:
+                    for request, _ in item.wanted_by:
+                        request.times.started = request.times.started or started
                 self._running_tokens += n_tokens
             try:
                 values = self._compute(items, [waiting.item[1] for waiting in batch])
@@ -421,6 +433,7 @@ class Scheduler:
     def _deliver(self, items: list[_Item], values: list[Any]) -> None:
         """Give each item's value to the requests that want it; finish those that are complete."""
         complete: list[_Request] = []
+        now = time.monotonic()
         with self._lock:
             for item, value in zip(items, values, strict=True):
                 self._forget(item)
@@ -432,6 +445,7 @@ class Scheduler:
                     if request.n_missing == 0:
                         request.is_over = True
                         request.items = []
+                        request.times.done = now
                         complete.append(request)
                 item.wanted_by = []
             self._changed.notify_all()

@@ -17,9 +17,12 @@ from sememe.engine.reranker import ScoreActivation, activated
 from sememe.engine.spans import Span
 from sememe.errors import CollectionMismatch, InputError
 from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Role, TruncationSide, Usage
+from sememe.server import request_log
+from sememe.server.call_times import CallTimes
 from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
 from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
 from sememe.server.scheduler import Health, Line, Scheduler, Unavailable
+from sememe.server.traces import call_spans
 from sememe.server.waiting import Lane
 
 CANARY = "A canary in the coal mine: its vector is known."
@@ -157,7 +160,7 @@ class Service:
         finish: Callable[[list[Any]], Embeddings] | None = None,
     ) -> Embedded:
         """Through the scheduler. finish: of the inputs' values; None flattens lists and finishes as the engine does."""
-        started = time.perf_counter()
+        started, times = time.perf_counter(), CallTimes()
 
         def finished(values: list[Any]) -> Embeddings:
             flat = [one for value in values for one in (value if isinstance(value, list) else (value,))]
@@ -169,9 +172,12 @@ class Service:
             finish or finished,
             lane=call.conditions.lane,
             timeout_seconds=call.conditions.timeout_seconds,
+            times=times,
         )
+        usage = embeddings.usage
         if self._on_usage is not None:
-            self._on_usage(embeddings.usage)
+            self._on_usage(usage)
+        _say_done(times, model.name, usage.n_inputs, usage.n_tokens, usage.n_truncated)
         return Embedded(model.name, embeddings)
 
     async def rank(self, call: ScoreCall) -> Scored:
@@ -199,9 +205,17 @@ class Service:
             n_dropped = np.array([value.n_dropped for value in values], np.int32)
             return Scored(model.name, activated(logits, activation), sum(v.n_tokens for v in values), n_dropped)
 
-        return await self.scheduler.run(
-            line, call.pairs, finish, lane=call.conditions.lane, timeout_seconds=call.conditions.timeout_seconds
+        times = CallTimes()
+        scored = await self.scheduler.run(
+            line,
+            call.pairs,
+            finish,
+            lane=call.conditions.lane,
+            timeout_seconds=call.conditions.timeout_seconds,
+            times=times,
         )
+        _say_done(times, model.name, len(call.pairs), scored.n_tokens, int((scored.n_dropped > 0).sum()))
+        return scored
 
     def _check_size(self, n_inputs: int) -> None:
         if n_inputs == 0:
@@ -305,6 +319,12 @@ def options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) ->
     if task in recipe.prompts:
         return replace(options, prompt_name=task)
     return replace(options, role=_ROLES.get(task))
+
+
+def _say_done(times: CallTimes, model: str, n_inputs: int, n_tokens: int, n_truncated: int) -> None:
+    """To the request's line in the log and to its trace."""
+    request_log.add(model, n_inputs, n_tokens, n_truncated)
+    call_spans(times, model, n_inputs, n_tokens)
 
 
 def _score_line(model: ScoringModel, call: ScoreCall) -> Line:

@@ -1,0 +1,142 @@
+"""What whoever runs a server asks of it: a limit for each key, a log without texts, traces."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from sememe.engine.embedder import Embedder
+from sememe.errors import InputError
+from sememe.server.models import EmbeddingModel, Models
+from sememe.server.options import ServerOptions
+from sememe.server.rate_limit import RateLimit
+from sememe.server.request_log import JsonFormatter
+from server.conftest import OPTIONS
+from server.running import run
+
+BODY = {"input": ["a secret text", "b"], "model": "tiny"}
+
+
+@given(st.floats(0.1, 50), st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_no_caller_gets_more_than_the_rate_and_the_wait_is_true(rate: float, pauses: list[float]) -> None:
+    now = 0.0
+    limit = RateLimit(rate, lambda: now)
+    for n_taken, pause in enumerate(pauses, 1):
+        now += pause
+        wait = limit.take(b"caller")
+        if wait:
+            assert RateLimit.take(limit, b"caller") == pytest.approx(wait)  # a refusal costs nothing
+            now += wait + 1e-9
+            assert limit.take(b"caller") == 0
+        assert n_taken <= max(1.0, rate) + now * rate + 1e-6
+    assert limit.take(b"another") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/embeddings", lambda body: body["error"]["message"]),
+        ("/api/embed", lambda body: body["error"]),
+        ("/embed", lambda body: body["error"]),
+        ("/v2/embed", lambda body: body["message"]),
+    ],
+)
+def test_each_key_has_its_own_limit_and_hears_when_to_come_again(
+    embedder: Embedder, path: str, message: object
+) -> None:
+    options = replace(OPTIONS, api_keys=("one", "two"), rate_limit=0.05)
+    with run(Models([EmbeddingModel("tiny", embedder)]), options) as server, httpx2.Client(base_url=server.url) as http:
+        one, two = {"authorization": "Bearer one"}, {"authorization": "Bearer two"}
+        assert http.post("/v1/embeddings", json=BODY, headers=one).status_code == 200
+        refused = http.post(path, content=b"no JSON: nothing of it is read", headers=one)
+        assert refused.status_code == 429
+        assert "this API key" in message(refused.json())  # type: ignore[operator]
+        assert 1 <= int(refused.headers["retry-after"]) <= 20
+        assert http.post("/v1/embeddings", json=BODY, headers=two).status_code == 200
+        assert http.post("/v1/embeddings", json=BODY).status_code == 401
+        assert [http.get("/health", headers=one).status_code for _ in range(5)] == [200] * 5
+
+
+def test_without_keys_an_address_is_limited(embedder: Embedder) -> None:
+    options = replace(OPTIONS, rate_limit=2.0)
+    with run(Models([EmbeddingModel("tiny", embedder)]), options) as server, httpx2.Client(base_url=server.url) as http:
+        statuses = [http.post("/v1/embeddings", content=b"").status_code for _ in range(8)]
+    assert statuses[:2] == [415, 415]
+    assert 429 in statuses
+
+
+@pytest.mark.parametrize("changes", [{"rate_limit": 0.0}, {"rate_limit": float("nan")}, {"log_format": "xml"}])
+def test_wrong_values_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="expected"):
+        ServerOptions(**changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handler, logger = logging.StreamHandler(stream), logging.getLogger("sememe.requests")
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield stream
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+def test_a_line_a_request_with_counts_and_without_texts(embedder: Embedder, log: io.StringIO) -> None:
+    with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server, httpx2.Client(base_url=server.url) as http:
+        http.post("/v1/embeddings", json=BODY, headers={"x-request-id": "mine"})
+        http.post("/secret/path", json=BODY)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    first, second = lines
+    assert (first["request_id"], first["route"], first["status"]) == ("mine", "/v1/embeddings", 200)
+    assert (first["model"], first["n_inputs"], first["n_truncated"]) == ("tiny", 2, 0)
+    assert first["n_tokens"] == embedder.embed(BODY["input"]).usage.n_tokens
+    assert first["seconds"] > 0
+    assert (second["route"], second["status"], second["n_inputs"]) == ("other", 404, 0)
+    assert "secret" not in log.getvalue()
+
+
+def test_other_records_are_json_too() -> None:
+    record = logging.LogRecord("name", logging.WARNING, "file", 1, 'said "%s"', ("it",), None)
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "name", 'said "it"')
+
+
+def test_traces_of_request_queue_and_inference(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)  # the program's own provider can be set only once
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server, httpx2.Client(base_url=server.url) as http:
+        http.post("/v1/embeddings", json=BODY, headers={"traceparent": parent})
+        http.post("/v1/embeddings", json={"input": []})
+    request, queue, inference, refused = sorted(spans.get_finished_spans(), key=lambda span: span.start_time or 0)
+    assert [span.name for span in (request, queue, inference)] == ["POST /v1/embeddings", "queue", "inference"]
+    assert f"{request.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert request.parent is not None
+    assert f"{request.parent.span_id:016x}" == "b7ad6b7169203331"
+    for span in (queue, inference):
+        assert span.parent is not None
+        assert span.parent.span_id == request.context.span_id
+        assert span.attributes == {
+            "model": "tiny", "inputs": 2, "tokens": embedder.embed(BODY["input"]).usage.n_tokens,
+        }  # fmt: skip
+    assert queue.end_time == inference.start_time
+    assert request.attributes is not None
+    assert refused.attributes is not None
+    assert request.attributes["http.response.status_code"] == 200
+    assert refused.attributes["http.response.status_code"] >= 400  # type: ignore[operator]
+    assert "secret" not in "".join(span.to_json() for span in spans.get_finished_spans())
