@@ -60,6 +60,15 @@ def serve(
     collections_dir: Annotated[
         Path | None, typer.Option(help="Serve the collections in this folder.", show_default=False)
     ] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Load its checkpoints when requests name them.", show_default=False)
+    ] = None,
+    model_memory: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of weights so loaded at once.", show_default="no limit")
+    ] = None,
+    keep_alive_seconds: Annotated[
+        float | None, typer.Option(help="Unload them after so long unused.", show_default="never")
+    ] = None,
     cors_origin: Annotated[list[str] | None, typer.Option(help="Let pages of this origin call.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
     key: Annotated[Path | None, typer.Option(help="PEM, for TLS.", show_default=False)] = None,
@@ -89,6 +98,9 @@ def serve(
         "log_format": log_format,
         "embedding_cache": embedding_cache,
         "collections_dir": collections_dir,
+        "models_dir": models_dir,
+        "model_memory": model_memory,
+        "keep_alive_seconds": keep_alive_seconds,
         "cors_origins": tuple(cors_origin) if cors_origin else None,
         "certificate": certificate,
         "key": key,

@@ -21,7 +21,8 @@ from sememe.server.docs_page import docs_page
 from sememe.server.exchange import Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
-from sememe.server.models import Models
+from sememe.server.models import Models, load_model
+from sememe.server.on_demand import OnDemand
 from sememe.server.openapi import openapi_document
 from sememe.server.options import ServerOptions
 from sememe.server.problems import Problem, ProblemError
@@ -55,11 +56,15 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         if library is not None:
             library.attach(asyncio.get_running_loop())
         await service.warm_up()
+        app.state.on_demand = on_demand = _on_demand(service, options)
+        sweeping = None if on_demand is None else asyncio.create_task(on_demand.sweep_forever())
         if options.grpc_port is not None:
             from sememe.server.tei_grpc.serving import start
 
             grpc_server, app.state.grpc_port = await start(service, options, options.grpc_port)
         yield
+        if sweeping is not None:
+            sweeping.cancel()
         if options.grpc_port is not None:
             await grpc_server.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
@@ -102,6 +107,19 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         rate_limit=options.rate_limit,
     )
     return app
+
+
+def _on_demand(service: Service, options: ServerOptions) -> OnDemand | None:
+    if options.models_dir is None:
+        return None
+    return OnDemand(
+        service.models,
+        options.models_dir,
+        lambda name, folder: load_model(name, folder, options.loading),
+        service.warm_up_one,
+        memory_bytes=options.model_memory,
+        keep_alive_seconds=options.keep_alive_seconds,
+    )
 
 
 def all_routes(service: Service) -> list[Route]:

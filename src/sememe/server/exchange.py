@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
+from sememe.server.on_demand import OnDemand
 from sememe.server.problems import Problem, ProblemError, problem_of
 from sememe.server.service import Conditions
 
@@ -95,12 +97,19 @@ def route(
         try:
             parsed = read_body(await _json_bytes(request), body)
             given = Given(request, conditions(request), form_of(request.headers.get("accept", "")))
-            return await unless_gone(request, handler(parsed, given))
+            async with _held(request, getattr(parsed, "model", None)):
+                return await unless_gone(request, handler(parsed, given))
         except Exception as error:
             return refusal(dialect, error)
 
     claim = Claim(dialect, body, answer)
     return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings)
+
+
+def _held(request: Request, name: str | None) -> AbstractAsyncContextManager[None]:
+    """The body's model, there for as long as the request lasts, where models are loaded on demand."""
+    on_demand: OnDemand | None = getattr(request.app.state, "on_demand", None)
+    return nullcontext() if on_demand is None else on_demand.held(name)
 
 
 def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, summary: str) -> Route:

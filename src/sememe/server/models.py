@@ -115,7 +115,15 @@ class Models:
             self._names[alias] = self._names[name]
 
     def __iter__(self) -> Iterator[Model]:
-        return iter(self._models.values())
+        return iter(list(self._models.values()))
+
+    def add(self, model: Model) -> None:
+        """Serve one more, by its own name alone."""
+        self._models[model.name] = self._names[model.name] = model
+
+    def remove(self, name: str) -> None:
+        """Serve one that was added no longer; it is left open."""
+        del self._models[name], self._names[name]
 
     def names(self) -> list[str]:
         """Every name that a client may give, the models' own first."""
@@ -167,13 +175,16 @@ class Models:
 
 def load_models(names: Sequence[str], options: ModelOptions, aliases: Mapping[str, str] | None = None) -> Models:
     """Load and check every model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
-    return Models([_load(name, options) for name in names], aliases)
+    return Models([load_model(name, name, options) for name in names], aliases)
 
 
-def _load(name: str, options: ModelOptions) -> Model:
-    """As an embedder, or, where the checkpoint gives no embeddings, as a reranker."""
+def load_model(name: str, checkpoint: str, options: ModelOptions) -> Model:
+    """Load and check one: as an embedder, or, where the checkpoint gives no embeddings, as a reranker.
+
+    name: what clients say. checkpoint: what `Embedder` takes.
+    """
     embedder = Embedder(
-        name,
+        checkpoint,
         device=options.device,
         backend=options.backend,
         precision=options.precision,
@@ -188,7 +199,7 @@ def _load(name: str, options: ModelOptions) -> Model:
         return EmbeddingModel(name, embedder)
     embedder.close()
     reranker = Reranker(
-        name,
+        checkpoint,
         device=options.device,
         backend=options.backend,
         precision=options.precision,

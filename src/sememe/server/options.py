@@ -21,6 +21,8 @@ class ServerOptions:
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.
     collections_dir: where collections are kept that requests may name; None for none.
+    models_dir: requests may name its sub-folders that are checkpoints; they are loaded on first use. model_memory: bytes of
+    the weights that are so loaded at once; None sets no limit. keep_alive_seconds: unused for so long, they go.
     uds: a Unix socket instead of host and port. certificate, key: files in PEM, for TLS.
     """
 
@@ -30,6 +32,9 @@ class ServerOptions:
     port: int = 8080
     grpc_port: int | None = None
     collections_dir: Path | None = None
+    models_dir: Path | None = None
+    model_memory: int | None = None
+    keep_alive_seconds: float | None = None
     uds: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -51,6 +56,10 @@ class ServerOptions:
             raise InputError(f"rate_limit is {self.rate_limit}; expected more than 0.")
         if self.log_format not in LOG_FORMATS:
             raise InputError(f"log_format is {self.log_format!r}; expected one of {', '.join(LOG_FORMATS)}.")
+        for name in ("model_memory", "keep_alive_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is {value}; expected more than 0.")
         for name in ("port", "grpc_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65535:

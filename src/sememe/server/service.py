@@ -271,11 +271,17 @@ class Service:
         for model in self.models:
             self._canaries[model.name] = await self._canary(model, 120.0)
 
+    async def warm_up_one(self, model: EmbeddingModel | ScoringModel) -> None:
+        """Send the canary through one model."""
+        await self._canary(model, 120.0)
+
     async def check_canary(self, timeout_seconds: float = 5.0) -> None:
         """Send the canary through the real queue. Raises Unavailable, TimeoutError, and what embedding raises."""
         if not self._canaries:
             raise Unavailable("The server is not ready: its models are warming up.")
         for model in self.models:
+            if model.name not in self._canaries:  # loaded on demand: it may go at any time
+                continue
             known, now = self._canaries[model.name], await self._canary(model, timeout_seconds)
             lengths = float(np.linalg.norm(known) * np.linalg.norm(now))
             if not np.isfinite(now).all() or float(known @ now) < _CANARY_COSINE * lengths:
