@@ -19,7 +19,7 @@ from sememe.engine.embedder import Embedder
 from sememe.errors import CheckpointError, InputError
 from sememe.server import app
 from sememe.server.models import EmbeddingModel, ModelOptions, Models, load_model
-from sememe.server.on_demand import OnDemand
+from sememe.server.on_demand import OnDemand, seconds_of
 from sememe.server.scheduler import Unavailable
 from server.conftest import OPTIONS
 from server.running import run
@@ -83,6 +83,35 @@ def test_a_model_goes_after_its_time(embedder: Embedder, folder: Path) -> None:
             time.sleep(0.02)
         assert models.names() == ["tiny"]
         assert _post(http, "one").status_code == 200
+
+
+def test_ollamas_keep_alive(embedder: Embedder, folder: Path) -> None:
+    models = Models([EmbeddingModel("tiny", embedder)])
+    with (
+        run(models, replace(OPTIONS, models_dir=folder)) as server,
+        httpx2.Client(base_url=server.url, timeout=60) as http,
+    ):
+        body = {"model": "one", "input": "a"}
+        assert http.post("/api/embed", json=body | {"keep_alive": "soon"}).status_code == 400
+        assert http.post("/api/embed", json=body | {"keep_alive": "100ms"}).status_code == 200
+        for _ in range(500):
+            if models.names() == ["tiny"]:
+                break
+            time.sleep(0.02)
+        assert models.names() == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [(5, 5), ("1h30m", 5400), ("-1", -1), ("0", 0), ("-1m", -60), (0.5, 0.5)]
+)
+def test_durations(given: float | str, seconds: float) -> None:
+    assert seconds_of(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["", "soon", "1.2.3", "5d", "-", "1m30", float("nan")])
+def test_what_is_no_duration_is_refused(given: float | str) -> None:
+    with pytest.raises(InputError, match="keep_alive"):
+        seconds_of(given)
 
 
 class _Fake:

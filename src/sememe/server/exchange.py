@@ -97,7 +97,7 @@ def route(
         try:
             parsed = read_body(await _json_bytes(request), body)
             given = Given(request, conditions(request), form_of(request.headers.get("accept", "")))
-            async with _held(request, getattr(parsed, "model", None)):
+            async with _held(request, parsed):
                 return await unless_gone(request, handler(parsed, given))
         except Exception as error:
             return refusal(dialect, error)
@@ -106,10 +106,12 @@ def route(
     return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings)
 
 
-def _held(request: Request, name: str | None) -> AbstractAsyncContextManager[None]:
+def _held(request: Request, body: BaseModel) -> AbstractAsyncContextManager[None]:
     """The body's model, there for as long as the request lasts, where models are loaded on demand."""
     on_demand: OnDemand | None = getattr(request.app.state, "on_demand", None)
-    return nullcontext() if on_demand is None else on_demand.held(name)
+    if on_demand is None:
+        return nullcontext()
+    return on_demand.held(getattr(body, "model", None), getattr(body, "keep_alive", None))
 
 
 def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, summary: str) -> Route:

@@ -100,11 +100,11 @@ class Gate:
     def _check_rate(self, caller: bytes) -> None:
         seconds = 0.0 if self._rate_limit is None else self._rate_limit.take(caller)
         if seconds:
-            whose = "this API key" if self._keys else "this address"
+            whose = "with this API key" if self._keys else "from this address"
             raise ProblemError(
                 Problem(
                     "rate_limit",
-                    f"Too many requests with {whose}. The next may be sent in {seconds:.2f} s; "
+                    f"Too many requests {whose}. The next may be sent in {seconds:.2f} s; "
                     "several inputs fit into one request.",
                     retry_after_seconds=seconds,
                 )

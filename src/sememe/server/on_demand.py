@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +27,23 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*", re.ASCII)
 _WEIGHTS = ("*.safetensors", "*.bin")
 _SWEEP_SECONDS = 1.0
+_NUMBER = r"\d{1,9}(\.\d{1,9})?"
+_DURATION = re.compile(rf"(?P<sign>-?)(?P<rest>{_NUMBER}|({_NUMBER}(ms|s|m|h))+)", re.ASCII)
+_UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass
 class _Loaded:
-    """A model that was loaded here. n_bytes: of its weights' files. n_users: requests that hold it."""
+    """A model that was loaded here. n_bytes: of its weights' files. n_users: requests that hold it.
+
+    keep_alive: seconds that it stays unused; None is for ever.
+    """
 
     model: Model
     n_bytes: int
     n_users: int = 0
     last_used: float = 0.0
+    keep_alive: float | None = None
 
 
 class OnDemand:
@@ -63,8 +72,10 @@ class OnDemand:
         self._always = frozenset(models.names())
 
     @asynccontextmanager
-    async def held(self, name: str | None) -> AsyncIterator[None]:
+    async def held(self, name: str | None, keep_alive: float | str | None = None) -> AsyncIterator[None]:
         """While a request uses the model of that name, which is loaded first if it is not there.
+
+        keep_alive: how long it stays afterwards, as Ollama says it: seconds or `1h30m`; below 0 for ever, 0 not at all.
 
         Raises NotFound, InputError, CheckpointError, UnsupportedCheckpoint, Unavailable. Names that are always served,
         and none, pass.
@@ -73,9 +84,12 @@ class OnDemand:
         if not name or name in self._always:
             yield
             return
+        seconds = None if keep_alive is None else seconds_of(keep_alive)
         while (loaded := self._loaded.get(name)) is None:
             await self._bring(name)
         loaded.n_users += 1
+        if seconds is not None:
+            loaded.keep_alive = None if seconds < 0 else seconds
         try:
             yield
         finally:
@@ -88,7 +102,8 @@ class OnDemand:
             path = self._path(name)
             n_bytes = _weights_bytes(path)
             self._make_room(name, n_bytes)
-            task = asyncio.create_task(self._bring_now(name, path, n_bytes))
+            # Of no request's context: its warming up is in nobody's log and trace.
+            task = asyncio.create_task(self._bring_now(name, path, n_bytes), context=Context())
             self._loading[name] = task, n_bytes
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may have nobody left
         await asyncio.shield(self._loading[name][0])
@@ -106,7 +121,7 @@ class OnDemand:
                 raise
             now = time.monotonic()
             logger.info("loaded %s in %.1f s", name, now - started)
-            self._loaded[name] = _Loaded(model, n_bytes, last_used=now)
+            self._loaded[name] = _Loaded(model, n_bytes, last_used=now, keep_alive=self._keep_alive)
             return self._loaded[name]
         finally:
             del self._loading[name]
@@ -143,13 +158,27 @@ class OnDemand:
         asyncio.get_running_loop().run_in_executor(None, model.close)
 
     async def sweep_forever(self) -> None:
-        """Unload what nobody has used for the time given; cancelled when the server stops."""
-        while self._keep_alive is not None:
+        """Unload what nobody has used for its time; cancelled when the server stops."""
+        while True:
             now = time.monotonic()
             for name, one in list(self._loaded.items()):
-                if not one.n_users and now - one.last_used > self._keep_alive:
+                if not one.n_users and one.keep_alive is not None and now - one.last_used > one.keep_alive:
                     self._unload(name)
-            await asyncio.sleep(min(_SWEEP_SECONDS, self._keep_alive))
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def seconds_of(duration: float | str) -> float:
+    """Seconds of a number of them, or of a duration such as `5m` or `1h30m`. Raises InputError."""
+    if isinstance(duration, str):
+        parts = _DURATION.fullmatch(duration.strip())
+        if not parts or not parts["rest"]:
+            raise InputError(f"keep_alive is {duration[:40]!r}; expected seconds, or a duration such as 5m or 1h30m.")
+        pieces = re.findall(r"([\d.]+)(ms|s|m|h)?", parts["rest"])
+        found = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+        return -found if parts["sign"] else found
+    if not math.isfinite(duration):
+        raise InputError(f"keep_alive is {duration}; expected seconds.")
+    return float(duration)
 
 
 def _weights_bytes(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Ollama: `/api/embed`, the older `/api/embeddings`, and the lists that its clients ask for first.
 
-Source: Ollama's API reference. `:latest` after a name means nothing here; `options` and `keep_alive` are let pass.
+Source: Ollama's API reference. `:latest` after a name means nothing here; `options` are let pass;
+`keep_alive` counts where models are loaded on demand.
 Sparse and multi-vector embeddings, where `outputs` asks for them, stand in lists of their own beside `embeddings`.
 """
 
@@ -50,6 +51,7 @@ class EmbedBody(asked.Asked):
 
     model: asked.Text
     input: asked.Text | list[asked.Text]
+    keep_alive: float | asked.Text | None = None
 
 
 class EmbeddingsBody(asked.Asked):
@@ -57,6 +59,7 @@ class EmbeddingsBody(asked.Asked):
 
     model: asked.Text
     prompt: asked.Text  # here the text; ours is called so on every other route
+    keep_alive: float | asked.Text | None = None
 
 
 class EmbedAnswer(BaseModel):
