@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from sememe.errors import InputError, Overloaded, SememeError
 from sememe.records import Tokens
 from sememe.server.call_times import CallTimes
+from sememe.server.line import Line
 from sememe.server.waiting import Lane, Waiting, WaitingSet
+from sememe.server.work import Item, Request, by_space, renumbered, tell, tokenized_alone
 
 logger = logging.getLogger(__name__)
 
@@ -39,41 +40,6 @@ _FIRST_GUESS = 2000.0  # tokens a second, until the first batch is done: warming
 
 class Unavailable(SememeError):
     """The server is stopping, or the thread that had this work died. The same request may succeed elsewhere or later."""
-
-
-class Line(Protocol):
-    """One way through one model: how its inputs become tokens and values.
-
-    group: inputs of equal group may share a batch. space: an equal input in an equal space has the same value.
-    """
-
-    @property
-    def group(self) -> Hashable: ...
-
-    @property
-    def space(self) -> Hashable: ...
-
-    @property
-    def token_budget(self) -> int: ...
-
-    @property
-    def max_tokens(self) -> int: ...
-
-    def tokenize(self, inputs: Sequence[Any]) -> Sequence[Tokens]:
-        """The inputs' tokens. Raises InputError, whose message begins with the input's index."""
-        ...
-
-    def compute(self, tokens: Sequence[Tokens]) -> Sequence[Any]:
-        """One value an input, of one batch."""
-        ...
-
-    def recall(self, inputs: Sequence[Any]) -> Mapping[int, Any]:
-        """Values that are known already, by the input's index."""
-        ...
-
-    def remember(self, inputs: Sequence[Any], values: Sequence[Any]) -> None:
-        """Keep values for `recall`."""
-        ...
 
 
 class Observer(Protocol):
@@ -115,42 +81,6 @@ class Health:
     tokens_per_second: float
 
 
-class _Request:
-    """One call of `run`: the values that are there, how many are missing, and whom to tell."""
-
-    def __init__(
-        self,
-        n_inputs: int,
-        finish: Callable[[list[Any]], Any],
-        loop: asyncio.AbstractEventLoop,
-        times: CallTimes,
-    ) -> None:
-        self.times = times
-        self.values: list[Any] = [None] * n_inputs
-        self.n_missing = n_inputs
-        self.finish = finish
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.is_over = False
-        self.items: list[_Item] = []
-
-
-@dataclass(eq=False)
-class _Item:
-    """One different input on its way. wanted_by: the requests and the places in them that its value goes to."""
-
-    number: int
-    line: Line
-    input: Any
-    n_estimated: int
-    lane: Lane
-    since: float
-    wanted_by: list[tuple[_Request, int]] = field(default_factory=list)
-    is_tokenized: bool = False
-    is_waiting: bool = False
-    is_running: bool = False
-
-
 class Scheduler:
     """The threads around one device, and the queue before them. `run` may be called from any event loop."""
 
@@ -161,12 +91,12 @@ class Scheduler:
         self._arrived = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
         self._changed = threading.Condition(self._lock)
-        self._arrivals: dict[Lane, deque[_Item]] = {"interactive": deque(), "bulk": deque()}
+        self._arrivals: dict[Lane, deque[Item]] = {"interactive": deque(), "bulk": deque()}
         self._waiting = WaitingSet()
-        self._in_flight: dict[tuple[Hashable, Any], _Item] = {}
+        self._in_flight: dict[tuple[Hashable, Any], Item] = {}
         self._arriving_tokens = 0
         self._number = 0
-        self._held: dict[threading.Thread, list[_Item]] = {}
+        self._held: dict[threading.Thread, list[Item]] = {}
         self._computing_since: dict[threading.Thread, float] = {}
         self._running_tokens = 0
         self._rate_tokens, self._rate_seconds = 0.0, 0.0
@@ -200,7 +130,7 @@ class Scheduler:
         if not inputs:
             return await asyncio.to_thread(finish, [])
         loop = asyncio.get_running_loop()
-        request = _Request(len(inputs), finish, loop, times or CallTimes())
+        request = Request(len(inputs), finish, loop, times or CallTimes())
         self._admit(
             line, inputs, request, lane or ("bulk" if len(inputs) > self.options.bulk_inputs else "interactive")
         )
@@ -217,7 +147,7 @@ class Scheduler:
                 with self._lock:
                     self._abandon(request)
 
-    def _admit(self, line: Line, inputs: Sequence[Any], request: _Request, lane: Lane) -> None:
+    def _admit(self, line: Line, inputs: Sequence[Any], request: Request, lane: Lane) -> None:
         estimates = [self._estimate(line, given) for given in inputs]
         request.times.admitted = now = time.monotonic()
         with self._lock:
@@ -230,7 +160,7 @@ class Scheduler:
                 item = self._in_flight.get(key)
                 if item is None:
                     self._number += 1
-                    item = _Item(self._number, line, given, n_estimated, lane, now)
+                    item = Item(self._number, line, given, n_estimated, lane, now)
                     self._in_flight[key] = item
                     self._arrivals[lane].append(item)
                     self._arriving_tokens += n_estimated
@@ -260,7 +190,7 @@ class Scheduler:
         n_characters = len(given) if isinstance(given, str) else sum(map(len, given))
         return min(line.max_tokens, int(n_characters / self._characters_per_token) + 2)
 
-    def _promote(self, item: _Item) -> None:
+    def _promote(self, item: Item) -> None:
         """An interactive request wants what a bulk one has queued: it goes first."""
         if item.is_waiting:
             self._waiting.add(self._waiting.remove(item.number, "bulk"), "interactive")
@@ -269,7 +199,7 @@ class Scheduler:
             self._arrivals["interactive"].append(item)
         item.lane = "interactive"
 
-    def _abandon(self, request: _Request) -> None:
+    def _abandon(self, request: Request) -> None:
         """The request is over for its caller; what nobody else wants is dropped, unless it is being computed."""
         request.is_over = True
         for item in request.items:
@@ -281,7 +211,7 @@ class Scheduler:
         request.items = []
         self._changed.notify_all()
 
-    def _forget(self, item: _Item) -> None:
+    def _forget(self, item: Item) -> None:
         self._in_flight.pop((item.line.space, item.input), None)
 
     def _rate(self) -> float:
@@ -299,13 +229,13 @@ class Scheduler:
                     self._arrived.wait()
                 items = self._take_arrivals()
                 self._held[me] = items
-            for same in _by_space(items):
+            for same in by_space(items):
                 self._tokenize(same)
             self._held[me] = []
 
-    def _take_arrivals(self) -> list[_Item]:
+    def _take_arrivals(self) -> list[Item]:
         """What is tokenized in one go, interactive before bulk; what nobody wants any more is left out."""
-        taken: list[_Item] = []
+        taken: list[Item] = []
         n_characters = 0
         for arrivals, least in zip(self._arrivals.values(), (0, _WINDOW_CHARACTERS // 4), strict=True):
             until = max(_WINDOW_CHARACTERS, n_characters + least)  # bulk gets its part, however many the others are
@@ -319,7 +249,7 @@ class Scheduler:
                 n_characters += len(item.input) if isinstance(item.input, str) else sum(map(len, item.input))
         return taken
 
-    def _tokenize(self, items: list[_Item]) -> None:
+    def _tokenize(self, items: list[Item]) -> None:
         """Items of one space: known values are delivered, the others go into the waiting set with their tokens."""
         line = items[0].line
         try:
@@ -332,7 +262,7 @@ class Scheduler:
         try:
             tokens: list[Tokens | Exception] = list(line.tokenize([item.input for item in left])) if left else []
         except InputError:
-            tokens = [_tokenized_alone(item) for item in left]
+            tokens = [tokenized_alone(item) for item in left]
         except Exception as exc:
             logger.exception("tokenizing %d inputs failed", len(left))
             tokens = [exc] * len(left)
@@ -354,7 +284,7 @@ class Scheduler:
         if done:
             self._deliver([item for item, _ in done], [value for _, value in done])
 
-    def _learn_length(self, item: _Item, tokens: Tokens) -> None:
+    def _learn_length(self, item: Item, tokens: Tokens) -> None:
         """Characters a token, for the estimate before tokenizing: a mean that follows the traffic."""
         if isinstance(item.input, str) and not tokens.n_dropped and len(tokens) > 2:
             seen = max(0.5, min(8.0, len(item.input) / (len(tokens) - 1)))
@@ -393,7 +323,7 @@ class Scheduler:
                 self._remember(items, values)
             self._held[me] = []
 
-    def _compute(self, items: list[_Item], tokens: list[Tokens]) -> list[Any] | None:
+    def _compute(self, items: list[Item], tokens: list[Tokens]) -> list[Any] | None:
         """The batch's values; None where the line failed, which fails this batch and nothing else."""
         try:
             values = list(items[0].line.compute(tokens))
@@ -407,7 +337,7 @@ class Scheduler:
                     self._fail(item, exc)
             return None
 
-    def _measure(self, items: list[_Item], n_tokens: int, token_budget: int, started: float) -> None:
+    def _measure(self, items: list[Item], n_tokens: int, token_budget: int, started: float) -> None:
         now = time.monotonic()
         with self._lock:
             seconds = now - max(started, self._last_done)
@@ -420,9 +350,9 @@ class Scheduler:
             oldest = min(item.since for item in items)
             self._observer.batch_done(len(items), n_tokens, token_budget, seconds, started - oldest)
 
-    def _remember(self, items: list[_Item], values: list[Any]) -> None:
+    def _remember(self, items: list[Item], values: list[Any]) -> None:
         value_of = dict(zip(items, values, strict=True))
-        for same in _by_space(items):
+        for same in by_space(items):
             try:
                 same[0].line.remember([item.input for item in same], [value_of[item] for item in same])
             except Exception as exc:
@@ -430,9 +360,9 @@ class Scheduler:
 
     # ── telling the callers ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _deliver(self, items: list[_Item], values: list[Any]) -> None:
+    def _deliver(self, items: list[Item], values: list[Any]) -> None:
         """Give each item's value to the requests that want it; finish those that are complete."""
-        complete: list[_Request] = []
+        complete: list[Request] = []
         now = time.monotonic()
         with self._lock:
             for item, value in zip(items, values, strict=True):
@@ -449,7 +379,7 @@ class Scheduler:
                         complete.append(request)
                 item.wanted_by = []
             self._changed.notify_all()
-        told: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Any, BaseException | None]]] = {}
+        told: dict[asyncio.AbstractEventLoop, list[tuple[Request, Any, BaseException | None]]] = {}
         for request in complete:
             try:
                 told.setdefault(request.loop, []).append((request, request.finish(request.values), None))
@@ -459,15 +389,15 @@ class Scheduler:
                 lost = Unavailable(f"Finishing the answer was broken off ({type(exc).__name__}). Send it again.")
                 told.setdefault(request.loop, []).append((request, None, lost))
         for loop, outcomes in told.items():
-            _tell(loop, outcomes)
+            tell(loop, outcomes)
 
-    def _fail(self, item: _Item, error: BaseException) -> None:
+    def _fail(self, item: Item, error: BaseException) -> None:
         """Tell every request that wants the item. The lock is held."""
         self._forget(item)
         for request, place in list(item.wanted_by):
             if not request.is_over:
                 self._abandon(request)
-                _tell(request.loop, [(request, None, _renumbered(error, place))])
+                tell(request.loop, [(request, None, renumbered(error, place))])
         item.wanted_by = []
         self._changed.notify_all()
 
@@ -545,42 +475,3 @@ class Scheduler:
         for thread in threads:
             thread.join(max(0.1, until - time.monotonic()))
         return drained
-
-
-def _by_space(items: Iterable[_Item]) -> list[list[_Item]]:
-    """Items that are tokenized alike, together."""
-    groups: dict[Hashable, list[_Item]] = {}
-    for item in items:
-        groups.setdefault(item.line.space, []).append(item)
-    return list(groups.values())
-
-
-def _tokenized_alone(item: _Item) -> Tokens | Exception:
-    try:
-        return item.line.tokenize([item.input])[0]
-    except Exception as exc:
-        return exc
-
-
-def _renumbered(error: BaseException, place: int) -> BaseException:
-    """The error with the input's index in the caller's request, where its message begins with an index."""
-    if not isinstance(error, InputError):
-        return error
-    return type(error)(re.sub(r"^(Input|Pair) \d+", rf"\g<1> {place}", str(error)))
-
-
-def _tell(loop: asyncio.AbstractEventLoop, outcomes: list[tuple[_Request, Any, BaseException | None]]) -> None:
-    try:
-        loop.call_soon_threadsafe(_settle, outcomes)
-    except RuntimeError:
-        logger.info("%d answers had nobody left to go to: the event loop is closed", len(outcomes))
-
-
-def _settle(outcomes: list[tuple[_Request, Any, BaseException | None]]) -> None:
-    for request, answer, error in outcomes:
-        if request.future.done():
-            continue
-        if error is None:
-            request.future.set_result(answer)
-        else:
-            request.future.set_exception(error)

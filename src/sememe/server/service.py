@@ -19,9 +19,10 @@ from sememe.errors import CollectionMismatch, InputError
 from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Role, TruncationSide, Usage
 from sememe.server import request_log
 from sememe.server.call_times import CallTimes
+from sememe.server.line import Line
 from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
 from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
-from sememe.server.scheduler import Health, Line, Scheduler, Unavailable
+from sememe.server.scheduler import Health, Scheduler, Unavailable
 from sememe.server.traces import call_spans
 from sememe.server.waiting import Lane
 
