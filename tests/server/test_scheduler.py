@@ -35,6 +35,11 @@ async def _until(holds: Callable[[], object]) -> None:
     raise AssertionError("it did not come to that within 2 s")
 
 
+def _waiting(scheduler: Scheduler) -> tuple[int, int]:
+    health = scheduler.health()
+    return health.queue_inputs, health.queue_tokens
+
+
 async def _within(seconds: float, work: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(work, seconds)
 
@@ -59,11 +64,11 @@ def test_every_caller_gets_the_values_of_its_own_inputs_in_order(requests: list[
         for task, (_, texts), answer in zip(tasks, asked, answers, strict=True):
             if task not in gone:
                 assert answer == [f"value of {text}" for text in texts]
+        await _until(lambda: _waiting(scheduler) == (0, 0))  # what was cancelled is dropped by the next to look at it
 
     asyncio.run(main())
     assert scheduler.stop(2.0)
-    health = scheduler.health()  # what was cancelled before it was tokenized is dropped by then
-    assert (health.queue_inputs, health.queue_tokens) == (0, 0)
+    assert _waiting(scheduler) == (0, 0)
     for line in lines:
         assert all(len(batch) == 1 or len(batch) * max(batch) <= line.token_budget for batch in line.batches)
 
