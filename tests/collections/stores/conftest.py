@@ -102,7 +102,7 @@ def _programs() -> Path:
 @pytest.fixture(
     params=[
         "embedded",
-        "pgvector",
+        pytest.param("pgvector", marks=pytest.mark.slow),  # starts a PostgreSQL in each worker
         pytest.param("qdrant", marks=pytest.mark.slow),  # its local mode is plain Python
         pytest.param("milvus", marks=pytest.mark.slow),
     ]

@@ -59,7 +59,7 @@ def test_average_precision_equals_scikit_learn(rows: list[tuple[bool, float, int
     assert average_precision(ours, often.astype(float)) == pytest.approx(theirs, abs=1e-9)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(_SCORED)
 def test_the_best_threshold_is_the_best(rows: list[tuple[bool, float, int]]) -> None:
     truth, scores, _ = (np.array(column) for column in zip(*rows, strict=True))
