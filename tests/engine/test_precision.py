@@ -31,8 +31,19 @@ def test_auto_is_bfloat16_where_it_is_native() -> None:
 
 @pytest.mark.parametrize("choice", ["float32", "bfloat16", "int8"])
 def test_what_is_asked_for_is_taken(choice: Any) -> None:
-    resolved = resolve_precision(choice, _Backend(has_bfloat16=False))
+    resolved = resolve_precision(choice, _Backend())
     assert (resolved.precision, resolved.reason) == (choice, "asked for")
+
+
+def test_bfloat16_that_is_not_computed_is_not_claimed(caplog: pytest.LogCaptureFixture) -> None:
+    """OpenVINO takes the hint and computes float32 on a processor without it."""
+    resolved = resolve_precision("bfloat16", _Backend(has_bfloat16=False))
+    assert resolved.precision == "float32"
+    assert "bfloat16 was asked for, but the cpu has no native bfloat16" in resolved.reason
+    assert "float32 is computed instead" in caplog.text
+    assert (
+        resolve_precision("bfloat16", _Backend("torch", has_bfloat16=False)).precision == "bfloat16"
+    )  # slow, but true
 
 
 def test_float16_runs_on_torch_only() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from sememe.errors import InputError
 from sememe.ops import Backend, Precision
+
+logger = logging.getLogger(__name__)
 
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 BackendChoice = Literal["auto", "openvino", "torch"]
@@ -43,13 +46,20 @@ def read_backend(name: str) -> BackendChoice:
 
 
 def resolve_precision(choice: PrecisionChoice, backend: Backend) -> Resolved:
-    """`auto` becomes bfloat16 where the processor has it natively, float32 elsewhere; int8 only when asked for."""
+    """`auto` becomes bfloat16 where the processor has it natively, float32 elsewhere; int8 only when asked for.
+
+    OpenVINO computes float32 where the processor cannot do the bfloat16 that was asked for; the answer says so.
+    """
     if choice == "auto":
         if backend.has_bfloat16:
             return Resolved("bfloat16", f"the {backend.device} computes bfloat16 natively")
         return Resolved("float32", f"the {backend.device} has no native bfloat16")
     if choice == "float16" and backend.name == "openvino":
         raise InputError("Precision float16 runs on the torch backend. Choose bfloat16, float32 or int8 for openvino.")
+    if choice == "bfloat16" and backend.name == "openvino" and not backend.has_bfloat16:
+        reason = f"bfloat16 was asked for, but the {backend.device} has no native bfloat16"
+        logger.warning("%s: float32 is computed instead", reason)
+        return Resolved("float32", reason)
     return Resolved(choice, "asked for")
 
 
