@@ -148,7 +148,7 @@ model = TextEmbeddingsInference(model_name="tiny", base_url=URL, text_instructio
 print(json.dumps(model.get_text_embedding_batch(TEXTS)))
 """,
     "pymilvus": """
-from milvus_model.dense import TEIEmbeddingFunction
+from pymilvus.model.dense import TEIEmbeddingFunction
 print(json.dumps([row.tolist() for row in TEIEmbeddingFunction(api_url=URL).encode_documents(TEXTS)]))
 """,
 }
