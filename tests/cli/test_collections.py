@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from fakes import FakeEmbedder
 from sememe.cli import app
+from sememe.collections.collection import Collection
 from sememe.errors import CollectionMismatch, InputError, NotFound
 
 
@@ -139,6 +140,58 @@ def test_a_folder_is_a_name_too(docs: Path, tmp_path: Path) -> None:
 def test_a_folder_can_be_asked_without_a_collection(docs: Path) -> None:
     found = json.loads(_run("search", str(docs), "our office is in lyon", "--json", "-k", "1").stdout)
     assert Path(found["hits"][0]["source"]).name == "lyon.txt"
+
+
+@pytest.mark.slow
+def test_a_store_at_an_address(docs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+    address = f"qdrant://{tmp_path}/q?collection=d"
+    assert _index(docs, "-c", address, "--chunk", "heading")["n_added"] == 2
+    assert _index(docs, "-c", address)["n_unchanged"] == 2
+    found = json.loads(_run("search", "-c", address, "refunds take", "--json", "-k", "1").stdout)
+    assert found["hits"][0]["heading"] == "Guide > Refunds"
+    stats = json.loads(_run("collections", "stats", address, "--json").stdout)
+    assert (stats["n_documents"], stats["size_bytes"]) == (2, None)
+    for arguments in (
+        ("snapshot", address, str(tmp_path / "copy")),
+        ("restore", str(tmp_path / "copy"), "local"),
+        ("snapshot", "local", str(tmp_path / "local copy")),
+        ("delete", address, "--yes"),
+        ("restore", str(tmp_path / "local copy"), address),
+    ):
+        assert _run("collections", *arguments).exit_code == 0
+    again = json.loads(_run("search", "-c", address, "refunds take", "--json", "-k", "1").stdout)
+    assert again["hits"] == found["hits"]
+    with pytest.raises(InputError, match="at another address"):
+        _run("collections", "migrate", address, "-m", "other")
+    with pytest.raises(InputError, match="looks after its own index"):
+        _run("collections", "rebuild", address)
+
+
+def test_an_import_that_was_ended_goes_on(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _index(docs, "-c", "d")
+    _run("collections", "export", "d", str(tmp_path / "d.parquet"))
+    monkeypatch.setattr("sememe.collections.exporting._ROWS_A_GROUP", 1)
+    put = Collection.upsert_embedded
+    calls = 0
+
+    def ended(*arguments: object, **options: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        put(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Collection, "upsert_embedded", ended)
+    assert CliRunner().invoke(app, ["collections", "import", str(tmp_path / "d.parquet"), "e"]).exit_code != 0
+    assert json.loads(_run("collections", "stats", "e", "--json").stdout)["n_documents"] == 1
+    monkeypatch.setattr(Collection, "upsert_embedded", put)
+    for _ in range(2):
+        assert "e has 2 documents" in _run("collections", "import", str(tmp_path / "d.parquet"), "e").stderr
+    (docs / "new.txt").write_text("more")
+    _index(docs, "-c", "e")
+    with pytest.raises(InputError, match="another collection already"):
+        _run("collections", "import", str(tmp_path / "d.parquet"), "e")
 
 
 def test_copies_and_exports(docs: Path, tmp_path: Path) -> None:

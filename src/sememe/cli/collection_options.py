@@ -10,9 +10,10 @@ import typer
 
 from sememe.errors import InputError, NotFound
 
+_NAMES = "name, its folder (./NAME), or its address in a store (pgvector://, qdrant://, milvus://…?collection=NAME)"
 CollectionOption = Annotated[
     str,
-    typer.Option("--collection", "-c", help="A collection's name, or its folder where it has a /.", show_default=False),
+    typer.Option("--collection", "-c", help=f"A collection's {_NAMES}.", show_default=False),
 ]
 FolderOption = Annotated[
     Path | None,
@@ -22,9 +23,7 @@ FolderOption = Annotated[
         show_default="SEMEME_COLLECTIONS, else ~/.local/share/sememe/collections",
     ),
 ]
-NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A collection's name, or its folder where it has a /.", show_default=False)
-]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help=f"A collection's {_NAMES}.", show_default=False)]
 
 
 def collections_folder(given: Path | None) -> Path:
@@ -37,8 +36,13 @@ def collections_folder(given: Path | None) -> Path:
     return (Path(data) if data else Path.home() / ".local/share") / "sememe/collections"
 
 
-def collection_path(name: str, given: Path | None) -> Path:
-    """The folder of a collection. Raises InputError for a name that is none."""
+def collection_place(name: str, given: Path | None) -> Path | str:
+    """The folder of a collection, or its address. Raises InputError for a name that is none."""
+    from sememe.collections.stores.places import is_address, read_address
+
+    if is_address(name):
+        read_address(name)
+        return name
     if "/" in name or os.sep in name:
         return Path(name).expanduser()
     if not name or name.startswith("."):
@@ -48,17 +52,27 @@ def collection_path(name: str, given: Path | None) -> Path:
     return collections_folder(given) / name
 
 
-def existing_path(name: str, given: Path | None) -> Path:
-    """The folder of a collection that is there. Raises NotFound, listing what there is."""
+def existing_place(name: str, given: Path | None) -> Path | str:
+    """The folder of a collection that is there, or an address; whoever opens that finds out whether one is there.
+
+    Raises NotFound, listing what there is.
+    """
     from sememe.collections.opening import exists
 
-    path = collection_path(name, given)
-    if not exists(path):
+    path = collection_place(name, given)
+    if isinstance(path, Path) and not exists(path):
         names = ", ".join(names_in(collections_folder(given))) or "none yet"
         raise NotFound(
             f"There is no collection {name!r} ({path}). There are: {names}. Make one with `sememe index PATH -c NAME`."
         )
     return path
+
+
+def called(place: Path | str, name: str) -> str:
+    """What messages call a collection: the name that was given, of an address nothing that opens it."""
+    from sememe.collections.stores.places import shown
+
+    return name if isinstance(place, Path) else shown(place)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from sememe.cli.collection_options import FolderOption, NameArgument, collections_folder, existing_path, names_in
+from sememe.cli.collection_options import (
+    FolderOption,
+    NameArgument,
+    called,
+    collections_folder,
+    existing_place,
+    names_in,
+)
 from sememe.cli.options import JsonOption
 
 app = typer.Typer(help="List collections and look after them.", no_args_is_help=True)
@@ -36,7 +42,7 @@ def list_collections(collections_dir: FolderOption = None, as_json: JsonOption =
 @app.command()
 def stats(name: NameArgument, collections_dir: FolderOption = None, as_json: JsonOption = False) -> None:
     """Print what a collection holds and how it was made."""
-    facts = _facts(name, existing_path(name, collections_dir))
+    facts = _facts(name, existing_place(name, collections_dir))
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return
@@ -55,27 +61,31 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a collection with all it holds."""
-    from sememe.collections.embedded.locking import writer_lock
-    from sememe.collections.embedded.truth import LOCK
+    from sememe.collections.opening import remove
+    from sememe.collections.stores.places import shown
 
-    path = existing_path(name, collections_dir)
+    place = existing_place(name, collections_dir)
     if not yes:
-        typer.confirm(f"Delete {path} with everything in it?", abort=True, err=True)
-    with writer_lock(path / LOCK, 0.0):
-        shutil.rmtree(path)
+        typer.confirm(f"Delete {shown(place)} with everything in it?", abort=True, err=True)
+    remove(place)
 
 
-def _facts(name: str, path: Path) -> dict[str, object]:
+def _facts(name: str, place: Path | str) -> dict[str, object]:
+    """size_bytes: None for a store that does not say."""
     from sememe.collections.collection import Collection
+    from sememe.collections.stores.places import shown
 
-    with Collection.open(path) as collection:
+    with Collection.open(place) as collection:
         about, count = collection.about, collection.count()
+    size = None
+    if isinstance(place, Path):
+        size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     return {
-        "name": name,
-        "path": str(path),
+        "name": called(place, name),
+        "path": shown(place),
         "n_documents": count.documents,
         "n_chunks": count.chunks,
-        "size_bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        "size_bytes": size,
         "model": about.model,
         "revision": about.revision,
         "fingerprint": about.fingerprint,
@@ -87,5 +97,4 @@ def _facts(name: str, path: Path) -> dict[str, object]:
 
 
 def _megabytes(size: object) -> str:
-    assert isinstance(size, int)
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if isinstance(size, int) else "the store does not say"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sememe.cli.collection_options import FolderOption, NameArgument, collection_path, existing_path
+from sememe.cli.collection_options import FolderOption, NameArgument, called, collection_place, existing_place
 from sememe.cli.options import JsonOption, OfflineOption, is_offline
+from sememe.errors import InputError
 
 if TYPE_CHECKING:
     from sememe.collections.migrating import Comparison, Migration
@@ -26,12 +27,12 @@ def snapshot(
     folder: Annotated[Path, typer.Argument(help="A new folder for the copy.", show_default=False)],
     collections_dir: FolderOption = None,
 ) -> None:
-    """Copy a collection as it is now, while others read and write."""
-    from sememe.collections.collection import Collection
+    """Copy a collection as it is now, while others read and write. Of a store's address: a Parquet file in the folder."""
+    from sememe.collections.snapshots import snapshot
 
-    with Collection.open(existing_path(name, collections_dir)) as collection:
-        collection.snapshot(folder)
-    print(f"copied {name} to {folder}", file=sys.stderr)
+    place = existing_place(name, collections_dir)
+    snapshot(place, folder)
+    print(f"copied {called(place, name)} to {folder}", file=sys.stderr)
 
 
 def restore(
@@ -39,11 +40,12 @@ def restore(
     name: NameArgument,
     collections_dir: FolderOption = None,
 ) -> None:
-    """Make a new collection from a snapshot."""
-    from sememe.collections.collection import Collection
+    """Make a new collection from a snapshot, of any store in any store."""
+    from sememe.collections.snapshots import restore
 
-    with Collection.restore(folder, collection_path(name, collections_dir)) as collection:
-        print(f"{name} has {collection.count().documents:,} documents", file=sys.stderr)
+    place = collection_place(name, collections_dir)
+    with restore(folder, place) as collection:
+        print(f"{called(place, name)} has {collection.count().documents:,} documents", file=sys.stderr)
 
 
 def export(
@@ -55,7 +57,7 @@ def export(
     from sememe.collections.collection import Collection
     from sememe.collections.exporting import export_parquet
 
-    with Collection.open(existing_path(name, collections_dir)) as collection:
+    with Collection.open(existing_place(name, collections_dir)) as collection:
         print(f"wrote {export_parquet(collection, file):,} chunks to {file}", file=sys.stderr)
 
 
@@ -64,18 +66,19 @@ def import_file(
     name: NameArgument,
     collections_dir: FolderOption = None,
 ) -> None:
-    """Make a new collection from an exported file; nothing is embedded."""
+    """Make a new collection from an exported file; nothing is embedded. Interrupted and run again, it goes on."""
     from sememe.collections.exporting import import_parquet
 
-    with import_parquet(file, collection_path(name, collections_dir)) as collection:
-        print(f"{name} has {collection.count().documents:,} documents", file=sys.stderr)
+    place = collection_place(name, collections_dir)
+    with import_parquet(file, place) as collection:
+        print(f"{called(place, name)} has {collection.count().documents:,} documents", file=sys.stderr)
 
 
 def compact(name: NameArgument, collections_dir: FolderOption = None) -> None:
     """Give the room of deleted documents back. A collection does so by itself, in parts."""
     from sememe.collections.collection import Collection
 
-    with Collection.open(existing_path(name, collections_dir)) as collection:
+    with Collection.open(existing_place(name, collections_dir)) as collection:
         collection.compact()
 
 
@@ -83,7 +86,7 @@ def rebuild(name: NameArgument, collections_dir: FolderOption = None) -> None:
     """Make the index anew from what is stored."""
     from sememe.collections.collection import Collection
 
-    with Collection.open(existing_path(name, collections_dir)) as collection:
+    with Collection.open(existing_place(name, collections_dir)) as collection:
         collection.rebuild()
 
 
@@ -108,7 +111,12 @@ def migrate(
     from sememe.collections.migrating import Migration
     from sememe.engine.embedder import Embedder
 
-    path = existing_path(name, collections_dir)
+    path = existing_place(name, collections_dir)
+    if isinstance(path, str):
+        raise InputError(
+            f"{called(path, name)} is kept by a server, where no second space can be built beside the first. Index its "
+            f"files with --model {model} at another address, then use that one."
+        )
     with Collection.open(path) as collection:
         own, n_chunks = collection.about.model, collection.count().chunks
     migration = Migration(path, Embedder(model, offline=is_offline(offline)))

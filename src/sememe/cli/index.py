@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sememe.cli.collection_options import CollectionOption, FolderOption, collection_path
+from sememe.cli.collection_options import CollectionOption, FolderOption, called, collection_place
 from sememe.cli.options import DEFAULT_MODEL, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
 from sememe.collections.chunking.options import By, ChunkOptions
 from sememe.collections.options import CollectionOptions, StoredDtype
@@ -101,15 +101,15 @@ def index(
     )
     files = [Path(path) for path in paths if path != "-"]
     check_paths(files)
-    folder = collection_path(collection, collections_dir)
+    place = collection_place(collection, collections_dir)
     is_plain = (chunk, chunk_size, overlap, late) == (None, None, None, False)
     chunking = None if is_plain else ChunkOptions(chunk or ChunkOptions.by, chunk_size, overlap, late)
     kept = CollectionOptions(language=language, dtype=dtype, dimensions=dimensions)
-    name = model or model_of(folder) or DEFAULT_MODEL
+    name = model or model_of(place) or DEFAULT_MODEL
     try:
         embedder = Embedder(name, device=device, precision=precision, offline=is_offline(offline))
         made, chunker = open_to_index(
-            folder, embedder, chunking=chunking, options=None if kept == CollectionOptions() else kept
+            place, embedder, chunking=chunking, options=None if kept == CollectionOptions() else kept
         )
         with made, _bar(quiet) as show:
             reports = [index_paths(made, files, chunker, read, on_progress=show)] if files else []
@@ -122,20 +122,21 @@ def index(
         raise typer.Exit(130) from None
     report = sum_of(reports)
     if not quiet:
-        _say(report, count.documents, count.chunks, collection)
+        _say(report, count.documents, count.chunks, called(place, collection))
     if as_json:
         print(json.dumps({**asdict(report), "n_documents": count.documents, "n_stored_chunks": count.chunks}))
 
 
-def model_of(folder: Path) -> str | None:
+def model_of(place: Path | str) -> str | None:
     """The model that a collection was made with, None where there is no collection."""
     from sememe.collections.collection import Collection
-    from sememe.collections.opening import exists
+    from sememe.errors import NotFound
 
-    if not exists(folder):
+    try:
+        with Collection.open(place) as collection:
+            return collection.about.model
+    except NotFound:
         return None
-    with Collection.open(folder) as collection:
-        return collection.about.model
 
 
 def sum_of(reports: list[IndexReport]) -> IndexReport:

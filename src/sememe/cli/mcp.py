@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sememe import __version__
-from sememe.cli.collection_options import FolderOption, collections_folder, existing_path, names_in
+from sememe.cli.collection_options import FolderOption, collections_folder, existing_place, names_in
 from sememe.cli.options import OfflineOption, is_offline
 from sememe.errors import InputError, NotFound
 
@@ -24,7 +24,12 @@ Transport = Literal["stdio", "http"]
 def mcp(
     collection: Annotated[
         list[str] | None,
-        typer.Option("--collection", "-c", help="Serve only these; may be given several times.", show_default="all"),
+        typer.Option(
+            "--collection",
+            "-c",
+            help="Serve only these, one in a store as NAME=ADDRESS; may be given several times.",
+            show_default="all in the folder",
+        ),
     ] = None,
     transport: Annotated[
         Transport, typer.Option(help="stdio, for a client that starts this command; http, streamable, at /mcp.")
@@ -45,11 +50,16 @@ def mcp(
             raise
         raise InputError("The Model Context Protocol needs the extra mcp: pip install 'sememe[mcp]'.") from exc
 
-    for name in collection or ():
+    from sememe.collections.stores.places import read_named
+
+    addresses = dict(read_named(one) for one in collection or () if "://" in one)
+    names = [one for one in collection or () if "://" not in one]
+    for name in names:
         if "/" in name:
             raise InputError(f"{name!r} is no name of a collection; folders are given with --collections-dir.")
-        existing_path(name, collections_dir)
-    shelf = Shelf(collections_folder(collections_dir), only=collection, offline=is_offline(offline))
+        existing_place(name, collections_dir)
+    only = [*names, *addresses] if collection else None
+    shelf = Shelf(collections_folder(collections_dir), only=only, offline=is_offline(offline), addresses=addresses)
     server = build_server(shelf, version=__version__)
     if transport == "stdio":
         server.run("stdio")
@@ -60,9 +70,11 @@ def mcp(
 class Shelf:
     """The collections in a folder by name, each opened with its own model when it is first asked for, and kept open."""
 
-    def __init__(self, folder: Path, *, only: Sequence[str] | None, offline: bool) -> None:
-        """only: names to serve; None serves whatever is there at the time."""
-        self._folder, self._only, self._offline = folder, only, offline
+    def __init__(
+        self, folder: Path, *, only: Sequence[str] | None, offline: bool, addresses: Mapping[str, str] | None = None
+    ) -> None:
+        """only: names to serve; None serves whatever is there at the time. addresses: of those in stores, by name."""
+        self._folder, self._only, self._offline, self._addresses = folder, only, offline, addresses or {}
         self._bare: dict[str, Collection] = {}
         self._open: dict[str, Collection] = {}
         self._embedders: dict[str, TextEmbedder] = {}
@@ -70,7 +82,11 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Those that are there now."""
-        return [name for name in names_in(self._folder) if self._only is None or name in self._only]
+        there = sorted({*names_in(self._folder), *self._addresses})
+        return [name for name in there if self._only is None or name in self._only]
+
+    def _place(self, name: str) -> Path | str:
+        return self._addresses.get(name, self._folder / name)
 
     def bare(self, name: str) -> Collection:
         """The collection without its model, which takes no time. Raises NotFound."""
@@ -80,7 +96,7 @@ class Shelf:
             if name not in self.names():
                 raise NotFound(f"There is no collection {name!r}. There are: {', '.join(self.names()) or 'none yet'}.")
             if name not in self._bare:
-                self._bare[name] = Collection.open(self._folder / name)
+                self._bare[name] = Collection.open(self._place(name))
             return self._bare[name]
 
     def collection(self, name: str) -> Collection:
@@ -90,7 +106,7 @@ class Shelf:
         model = self.bare(name).about.model
         with self._lock:
             if name not in self._open:
-                self._open[name] = Collection.open(self._folder / name, self._embedder(model))
+                self._open[name] = Collection.open(self._place(name), self._embedder(model))
             return self._open[name]
 
     def _embedder(self, model: str) -> TextEmbedder | None:

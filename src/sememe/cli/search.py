@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sememe.cli.collection_options import FolderOption, existing_path
+from sememe.cli.collection_options import FolderOption, existing_place
 from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, is_offline
 from sememe.collections.options import Mode, SearchOptions
 from sememe.errors import InputError
@@ -66,8 +67,8 @@ def search(
         hits, n_passages = _of_folder(Path(words[0]), words[1], limit, model or DEFAULT_MODEL, is_offline(offline))
     else:
         options = SearchOptions(mode=mode, group_by_document=group, min_score=min_score, mmr=mmr, explain=explain)
-        folder = existing_path(collection, collections_dir)
-        hits, n_passages = _of_collection(folder, words[0], limit, options, where, model, rerank, is_offline(offline))
+        place = existing_place(collection, collections_dir)
+        hits, n_passages = _of_collection(place, words[0], limit, options, where, model, rerank, is_offline(offline))
     if as_json:
         rows = [hit_row(hit) for hit in hits]
         print(json.dumps({"question": words[-1], "n_passages": n_passages, "hits": rows}, ensure_ascii=False))
@@ -82,7 +83,7 @@ def search(
 
 
 def _of_collection(
-    folder: Path,
+    place: Path | str,
     question: str,
     limit: int,
     options: SearchOptions,
@@ -95,24 +96,18 @@ def _of_collection(
     from sememe.engine.embedder import Embedder
     from sememe.engine.reranker import Reranker
 
-    with Collection.open(folder) as stored:
-        about, n_passages = stored.about, stored.count().chunks
-    needs_model = options.mode != "lexical" and about.options.outputs
-    embedder = Embedder(model or about.model, offline=offline) if needs_model else None
     judge = Reranker(reranker, offline=offline) if reranker else None
 
-    def rerank(query: str, texts: list[str]) -> list[float]:
+    def rerank(query: str, texts: Sequence[str]) -> list[float]:
         assert judge is not None
         return [float(score) for score in judge.predict([(query, text) for text in texts])]
 
-    with Collection.open(folder, embedder) as opened:
-        hits = opened.search(
-            question,
-            limit,
-            options,
-            where=read_filter(where),
-            rerank=rerank if judge else None,  # type: ignore[arg-type]
-        )
+    with Collection.open(place) as stored:
+        about = stored.about
+        if options.mode != "lexical" and about.options.outputs:
+            stored.use_embedder(Embedder(model or about.model, offline=offline))
+        hits = stored.search(question, limit, options, where=read_filter(where), rerank=rerank if judge else None)
+        n_passages = stored.count().chunks
     return hits, n_passages
 
 

@@ -62,12 +62,13 @@ class UpsertReport:
 
 @dataclass(frozen=True)
 class CollectionStats:
-    """recall: the part of the true 10 nearest that dense search finds, on a sample; None without dense vectors."""
+    """sizes: None where a database keeps it. recall: the part of the true 10 nearest that dense search finds, on a sample;
+    None without dense vectors, and where a database keeps it."""
 
     documents: int
     chunks: int
     generation: int
-    sizes: Sizes
+    sizes: Sizes | None
     recall: float | None
 
 
@@ -137,6 +138,14 @@ class Collection:
     def use_chunker(self, chunker: Chunker) -> None:
         """Cut documents so from now on; for a collection whose chunker its own settings decide."""
         self._chunker = chunker
+
+    def use_embedder(self, embedder: TextEmbedder) -> None:
+        """Embed with it from now on; for a collection that was opened to see which model it needs.
+
+        Raises CollectionMismatch for one of another space than the stored vectors.
+        """
+        check_space(self.about, embedder)
+        self.embedder = embedder
 
     # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -357,11 +366,18 @@ class Collection:
 
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is kept in a folder of ours, not by a database."""
+        return isinstance(self.store, EmbeddedStore)
+
     def stats(self) -> CollectionStats:
         """Counts, room on disk, and how well the first pass of dense search does. Reads a sample of the vectors."""
-        store, counts = self._embedded_store(), self.store.count()
-        recall = store.check() if "dense" in self.about.options.outputs else None
-        return CollectionStats(counts.documents, counts.chunks, counts.generation, store.sizes(), recall)
+        counts, sizes, recall = self.store.count(), None, None
+        if isinstance(self.store, EmbeddedStore):
+            sizes = self.store.sizes()
+            recall = self.store.check() if "dense" in self.about.options.outputs else None
+        return CollectionStats(counts.documents, counts.chunks, counts.generation, sizes, recall)
 
     def snapshot(self, folder: Path) -> None:
         """Copy it as it is now, while others read and write. The copy is a collection; `restore` puts one back."""
@@ -385,7 +401,8 @@ class Collection:
     def _embedded_store(self) -> EmbeddedStore:
         if not isinstance(self.store, EmbeddedStore):
             raise InputError(
-                "This collection is kept by a server, which looks after its own index, copies and figures."
+                "This collection is kept by a server, which looks after its own index and its own room. For a copy: "
+                "`sememe collections snapshot`, or `snapshots.take_snapshot`."
             )
         return self.store
 

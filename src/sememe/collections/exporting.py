@@ -18,8 +18,10 @@ from sememe.collections.about import About
 from sememe.collections.collection import Collection
 from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded.store import EmbeddedStore
+from sememe.collections.opening import exists
 from sememe.collections.store import EmbeddedDocument
-from sememe.errors import InputError
+from sememe.collections.stores.places import create_store, is_address, shown
+from sememe.errors import InputError, Overloaded
 from sememe.records import MultiVectorEmbeddings, SparseEmbeddings, TextEmbedder
 
 _ABOUT = b"sememe.collection"
@@ -28,7 +30,11 @@ _ROWS_A_GROUP = 2_048
 
 
 def export_parquet(collection: Collection, path: Path) -> int:
-    """Write all of one state of the collection; gives how many chunks. The file is there when it is whole."""
+    """Write all of one state of the collection; gives how many chunks. The file is there when it is whole.
+
+    Raises Overloaded where a store that has no snapshots was written meanwhile, and InputError for sparse vectors and
+    lists of vectors in a store that does not give them back.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -36,25 +42,41 @@ def export_parquet(collection: Collection, path: Path) -> int:
     schema = _schema(about)
     temporary = path.with_name(f"{path.name}.part")
     n_chunks = 0
-    with collection.store.reading(), pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        rows: list[dict[str, object]] = []
-        for document in collection.documents():
-            its = _rows_of(collection, document.id)
-            n_chunks += document.n_chunks
-            rows += its
-            if len(rows) >= _ROWS_A_GROUP:
+    try:
+        with collection.store.reading(), pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            before = collection.count()
+            for rows in _groups(collection):
+                n_chunks += sum(row.get("position") is not None for row in rows)
                 writer.write_table(pa.Table.from_pylist(rows, schema))
-                rows = []
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema))
+            if collection.count() != before:
+                raise Overloaded(
+                    "The collection was written while it was read, and its store has no snapshots: nothing was exported. "
+                    "Export it while nobody writes.",
+                    retry_after_seconds=1.0,
+                )
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
     return n_chunks
 
 
-def import_parquet(path: Path, folder: Path, embedder: TextEmbedder | None = None) -> Collection:
-    """A new collection from an exported file, with the vectors as they are: nothing is embedded.
+def _groups(collection: Collection) -> Iterator[list[dict[str, object]]]:
+    rows: list[dict[str, object]] = []
+    for document in collection.documents():
+        rows += _rows_of(collection, document.id)
+        if len(rows) >= _ROWS_A_GROUP:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
 
-    Raises InputError for a file that is none of ours, CollectionMismatch for an embedder of another space.
+
+def import_parquet(path: Path, place: Path | str, embedder: TextEmbedder | None = None) -> Collection:
+    """A new collection from an exported file, in a folder or at an address, with the vectors as they are.
+
+    An import that was ended goes on where it was. Raises InputError for a file that is none of ours and where another
+    collection is already, CollectionMismatch for an embedder of another space.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,18 +89,49 @@ def import_parquet(path: Path, folder: Path, embedder: TextEmbedder | None = Non
     if said is None:
         raise InputError(f"{path} was not exported from a collection. Index its texts instead, or embed the file.")
     about = About.from_json(said.decode(), str(path))
-    collection = Collection(EmbeddedStore.create(folder, about), about, embedder)
-    some: list[EmbeddedDocument] = []
-    n_chunks = 0
-    for document in _documents(_file_rows(file), about):
-        some.append(document)
-        n_chunks += max(1, len(document.chunks))
-        if n_chunks >= _ROWS_A_GROUP:
-            collection.upsert_embedded(some, fingerprint=about.fingerprint)
-            some, n_chunks = [], 0
-    if some:
-        collection.upsert_embedded(some, fingerprint=about.fingerprint)
+    collection = _begun(place, about, file, embedder)
+    try:
+        some: list[EmbeddedDocument] = []
+        n_chunks = 0
+        for document in _documents(_file_rows(file), about):
+            some.append(document)
+            n_chunks += max(1, len(document.chunks))
+            if n_chunks >= _ROWS_A_GROUP:
+                _put_missing(collection, some)
+                some, n_chunks = [], 0
+        _put_missing(collection, some)
+    except BaseException:
+        collection.close()
+        raise
     return collection
+
+
+def _begun(place: Path | str, about: About, file: Any, embedder: TextEmbedder | None) -> Collection:
+    """The collection that an import fills: a new one, or the one that the same import began."""
+    if not exists(place):
+        if is_address(str(place)):
+            return Collection(create_store(str(place), about), about, embedder)
+        return Collection(EmbeddedStore.create(Path(place), about), about, embedder)
+    collection = Collection.open(place, embedder)
+    ids = set(file.read(["id"]).column("id").to_pylist())
+    if collection.about != about or any(stored.id not in ids for stored in collection.documents()):
+        collection.close()
+        raise InputError(f"{shown(place)} holds another collection already. Delete it first, or choose another name.")
+    return collection
+
+
+def _put_missing(collection: Collection, documents: list[EmbeddedDocument]) -> None:
+    """Store those that are not stored yet. Raises InputError where one has changed since an import began."""
+    stored = {one.id: one.content_hash for one in collection.stored([one.document.id for one in documents])}
+    new = [one for one in documents if one.document.id not in stored]
+    for one in documents:
+        if stored.get(one.document.id, one.document.content_hash) != one.document.content_hash:
+            raise InputError(
+                f"The collection has another text of document {one.document.id!r} than the file. Delete the collection "
+                "first, or choose another name."
+            )
+    if new:
+        collection.upsert_embedded(new, fingerprint=collection.about.fingerprint)
 
 
 def _schema(about: About) -> Any:
@@ -134,7 +187,10 @@ def _rows_of(collection: Collection, document_id: str) -> list[dict[str, object]
 
 def _store(collection: Collection) -> EmbeddedStore:
     if not isinstance(collection.store, EmbeddedStore):
-        raise InputError("Only an embedded store gives back sparse vectors and lists of vectors for an export.")
+        raise InputError(
+            "This collection's store does not give back sparse vectors and lists of vectors: make the copy with the "
+            "database's own tools, or index the documents anew."
+        )
     return collection.store
 
 

@@ -14,7 +14,7 @@ from sememe.collections.filters import parse_filter
 from sememe.collections.options import CollectionOptions, Metric
 from sememe.collections.store import EmbeddedDocument
 from sememe.collections.stores import pgvector
-from sememe.collections.stores.places import StorePlace, read_address
+from sememe.collections.stores.places import StorePlace, read_address, read_named, shown
 from sememe.errors import CollectionMismatch, InputError, SememeError
 from sememe.similarity import similarity
 
@@ -47,12 +47,43 @@ def test_addresses(address: str, place: StorePlace) -> None:
         ("qdrant://?collection=c", "neither a host nor a path"),
         ("milvus://host/path?collection=c", "'/path'"),
         ("qdrant://host:port?collection=c", "cannot be read"),
+        ("pgvector://me:sec@ret@host/db?collection=c", "as %40"),
     ],
 )
 def test_addresses_that_say_too_little_or_too_much(address: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         read_address(address)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "pgvector://me:secret@db:5433/books?collection=a&sslmode=require",
+            "pgvector://me@db:5433/books?collection=a&sslmode=require",
+        ),
+        (
+            "pgvector:///books?user=me&password=secret&collection=a",
+            "pgvector:///books?user=me&password=***&collection=a",
+        ),
+        ("qdrants://secret@host?collection=c", "qdrants://***@host?collection=c"),
+        ("qdrant:///tmp/a%20folder?collection=c", "qdrant:///tmp/a%20folder?collection=c"),
+        ("milvus://root:secret@host:19530?collection=c", "milvus://root@host:19530?collection=c"),
+        ("milvus://[secret", "milvus://***"),
+        ("a/folder", "a/folder"),
+    ],
+)
+def test_what_is_printed_of_a_place_opens_nothing(address: str, said: str) -> None:
+    assert shown(address) == said
+
+
+def test_a_name_with_its_address() -> None:
+    assert read_named("docs=qdrant://h?collection=c") == ("docs", "qdrant://h?collection=c")
+    for wrong in ("docs", "qdrant://secret@h?collection=c", "../x=qdrant://secret@h?collection=c", "x=/folder"):
+        with pytest.raises(InputError) as caught:
+            read_named(wrong)
+        assert "secret" not in str(caught.value)
 
 
 def test_a_collection_at_an_address(postgres: str) -> None:

@@ -105,8 +105,12 @@ def connect(address: str, *, key: str | None = None) -> MilvusClient:
         from pymilvus import MilvusClient
     except ImportError as exc:
         raise InputError("Milvus needs the extra milvus: pip install 'sememe[milvus]'.") from exc
-    with _translated():
+    from pymilvus.exceptions import MilvusException
+
+    try:
         return MilvusClient(address, token=key or "")
+    except MilvusException as exc:
+        raise SememeError(f"Milvus cannot be reached: {exc}. Check the address and that the server runs.") from exc
 
 
 def _schema(client: MilvusClient) -> Any:

@@ -9,6 +9,7 @@ snapshot (REPEATABLE READ), one writer at a time holds an advisory lock.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -438,10 +439,19 @@ def _connect(conninfo: str, name: str | None) -> Any:
     try:
         connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, client_encoding="utf8")
     except (psycopg.OperationalError, psycopg.ProgrammingError) as exc:
-        raise SememeError(f"PostgreSQL cannot be reached: {exc}. Check the address and that the server runs.") from exc
+        said = _without_password(str(exc).strip(), conninfo)
+        raise SememeError(
+            f"PostgreSQL cannot be reached: {said}. Check the address and that the server runs."
+        ) from None
     if name is not None:
         _use_schema(connection, name)
     return connection
+
+
+def _without_password(text: str, conninfo: str) -> str:
+    """libpq repeats parts of an address that it cannot read."""
+    mark = re.match(r"\w+://[^/@]*?:([^/@]+)@", conninfo)
+    return text.replace(mark[1], "…") if mark else text
 
 
 def _use_schema(connection: Any, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def metadata_text(metadata: Metadata) -> str:
     return json.dumps(dict(metadata))
 
 
-ChunkRow = tuple[int, int, int, int, str | None, int, int, str, str]
+ChunkRow = tuple[int, int, int, int, Literal["line", "page", "row"] | None, int, int, str, str]
 DocumentRow = tuple[str, str, str, str, str]
 
 
@@ -102,7 +103,7 @@ def read_chunk(row: ChunkRow, document: DocumentRow) -> StoredChunk:
     """From `CHUNK_COLUMNS` and id, source, title, metadata, text of its document."""
     key, position, start, end, unit, first, last, heading, text = row
     whole = read_document(document)
-    place = Place("page" if unit == "page" else "line", first, last) if unit else None
+    place = Place(unit, first, last) if unit else None
     chunk = Chunk(whole.id, position, given_text(text), start, end, place, given_text(heading))
     return StoredChunk(key, chunk, whole)
 

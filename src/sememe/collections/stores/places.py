@@ -9,13 +9,17 @@ milvus:///FILE.db?collection=NAME                               Milvus Lite
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from sememe.collections.about import About
 from sememe.collections.store import VectorStore
-from sememe.errors import InputError
+from sememe.errors import InputError, NotFound
 
 Kind = Literal["pgvector", "qdrant", "milvus"]
 
@@ -26,6 +30,10 @@ _SCHEMES: dict[str, tuple[Kind, str]] = {
     "milvus": ("milvus", "http"),
     "milvuss": ("milvus", "https"),
 }
+
+
+# What a collection is called where a request or an option names it.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,24 @@ def is_address(text: str) -> bool:
     return "://" in text
 
 
+def shown(place: Path | str) -> str:
+    """A collection's folder or address as it may be printed: without keys and passwords."""
+    if isinstance(place, Path) or not is_address(place):
+        return str(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        return f"{place.partition('://')[0]}://***"
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        # The whole of what stands before a Qdrant server is its key; others have USER:PASSWORD.
+        user = "" if parts.scheme.startswith("qdrant") else user.partition(":")[0]
+    asked = [(key, "***" if "password" in key else value) for key, value in parse_qsl(parts.query)]
+    netloc = f"{user or '***'}@{host}" if at else host
+    # By hand: a path without a host keeps its three slashes.
+    return f"{parts.scheme}://{netloc}{parts.path}?{urlencode(asked, quote_via=quote, safe='/*')}"
+
+
 def read_address(text: str) -> StorePlace:
     """Raises InputError that says what is missing; it shows nothing of the address, which may hold a password."""
     try:
@@ -62,6 +88,8 @@ def read_address(text: str) -> StorePlace:
         raise InputError(
             f"There is no store {parts.scheme!r}; expected one of {', '.join(f'{s}://' for s in _SCHEMES)}."
         )
+    if parts.netloc.count("@") > 1:
+        raise InputError("The address of the store has a second @ before its host; write the one of a password as %40.")
     kind, scheme = _SCHEMES[parts.scheme]
     asked = parse_qsl(parts.query, keep_blank_values=True)
     names = [value for key, value in asked if key == "collection"]
@@ -99,11 +127,15 @@ def create_store(text: str, about: About) -> VectorStore:
         case "qdrant":
             from sememe.collections.stores import qdrant
 
-            return qdrant.create(qdrant.connect(place.address, key=place.key), place.name, about)
+            qdrant_client = qdrant.connect(place.address, key=place.key)
+            with _closed_on_error(qdrant_client):
+                return qdrant.create(qdrant_client, place.name, about)
         case "milvus":
             from sememe.collections.stores import milvus
 
-            return milvus.create(milvus.connect(place.address, key=place.key), place.name, about)
+            milvus_client = milvus.connect(place.address, key=place.key)
+            with _closed_on_error(milvus_client):
+                return milvus.create(milvus_client, place.name, about)
 
 
 def open_store(text: str) -> Opened:
@@ -118,10 +150,73 @@ def open_store(text: str) -> Opened:
         case "qdrant":
             from sememe.collections.stores import qdrant
 
-            store = qdrant.open_store(qdrant.connect(place.address, key=place.key), place.name)
+            qdrant_client = qdrant.connect(place.address, key=place.key)
+            with _closed_on_error(qdrant_client):
+                store = qdrant.open_store(qdrant_client, place.name)
             return Opened(store, store.about)
         case "milvus":
             from sememe.collections.stores import milvus
 
-            store = milvus.open_store(milvus.connect(place.address, key=place.key), place.name)
+            milvus_client = milvus.connect(place.address, key=place.key)
+            with _closed_on_error(milvus_client):
+                store = milvus.open_store(milvus_client, place.name)
             return Opened(store, store.about)
+
+
+def read_named(text: str) -> tuple[str, str]:
+    """`NAME=ADDRESS` as both. Raises InputError, which shows nothing of the address."""
+    name, equals, address = text.partition("=")
+    if not equals or not name or is_address(name):
+        raise InputError("A collection in a store is named as NAME=ADDRESS, such as docs=pgvector://…?collection=docs.")
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name[:100]!r} is no name of a collection; expected letters, digits, _, . and -, at most 100, not first a dot."
+        )
+    read_address(address)
+    return name, address
+
+
+class _Client(Protocol):
+    def close(self) -> None: ...
+
+
+@contextmanager
+def _closed_on_error(client: _Client) -> Iterator[None]:
+    """A local mode locks its folder until it is closed."""
+    try:
+        yield
+    except BaseException:
+        client.close()
+        raise
+
+
+def store_exists(text: str) -> bool:
+    """Whether a collection is at this address. Raises SememeError where nobody answers."""
+    try:
+        open_store(text).store.close()
+    except NotFound:
+        return False
+    return True
+
+
+def drop_store(text: str) -> None:
+    """Delete the collection at an address with all it holds. Raises NotFound, SememeError where nobody answers."""
+    open_store(text).store.close()  # an address with a typing error deletes nothing, and says so
+    place = read_address(text)
+    match place.kind:
+        case "pgvector":
+            from sememe.collections.stores.pgvector import PgVectorStore
+
+            PgVectorStore.drop(place.address, place.name)
+        case "qdrant":
+            from sememe.collections.stores import qdrant
+
+            qdrant_client = qdrant.connect(place.address, key=place.key)
+            qdrant.drop(qdrant_client, place.name)
+            qdrant_client.close()
+        case "milvus":
+            from sememe.collections.stores import milvus
+
+            milvus_client = milvus.connect(place.address, key=place.key)
+            milvus.drop(milvus_client, place.name)
+            milvus_client.close()

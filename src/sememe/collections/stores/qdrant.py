@@ -8,6 +8,8 @@ related to `_MEAN_WORDS`, since Qdrant keeps no mean: BM25 orders nearly as the 
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ from sememe.lexical.bm25 import K1, B
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
+
+logger = logging.getLogger(__name__)
 
 _MEAN_WORDS = 128
 _AT_ONCE = 256
@@ -85,7 +89,10 @@ def connect(address: str, *, key: str | None = None) -> QdrantClient:
         raise InputError("Qdrant needs the extra qdrant: pip install 'sememe[qdrant]'.") from exc
     with _translated():
         if address.startswith(("http://", "https://")):
-            return QdrantClient(url=address, api_key=key, check_compatibility=False)
+            if key and address.startswith("http://"):
+                logger.warning("Qdrant's key goes over a connection that is not encrypted; qdrants:// encrypts it")
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # the client's own word for the same
+                return QdrantClient(url=address, api_key=key, check_compatibility=False)
         return QdrantClient(path=address)
 
 
@@ -296,10 +303,12 @@ def _test(name: str, sign: str, number: int | float) -> models.Filter | models.F
 @contextmanager
 def _translated() -> Iterator[None]:
     """The client's errors as ours."""
-    from qdrant_client.http.exceptions import ApiException
+    from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
     try:
         yield
+    except ResponseHandlingException as exc:
+        raise SememeError(f"Qdrant cannot be reached: {exc}. Check the address and that the server runs.") from exc
     except ApiException as exc:
         raise SememeError(f"Qdrant did not do what was asked: {exc}") from exc
     except RuntimeError as exc:  # a folder of local mode that another client holds
