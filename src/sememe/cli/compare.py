@@ -51,6 +51,7 @@ def compare(
     Writes report.html, report.md and report.json. Interrupted and run again, it goes on where it was.
     """
     from sememe.cli.status import StatusLine
+    from sememe.engine.precision import read_precision
     from sememe.evaluation.compare import report
     from sememe.evaluation.compare.running import run_comparison
     from sememe.evaluation.datasets.options import DataOptions
@@ -61,7 +62,7 @@ def compare(
         folder=out,
         dimensions=_read_widths(dimensions),
         dtypes=tuple(_read_dtype(name) for name in _listed(dtype)),
-        precisions=tuple(_listed(precision)),
+        precisions=tuple(read_precision(name) for name in _listed(precision)),
         prompts=tuple(_read_prompt(name) for name in _listed(prompt)),
         baselines=baselines,
         language=language,

@@ -50,8 +50,8 @@ class Fakes:
     def open(self, name: str, precision: str, offline: bool) -> OpenedModel:
         embedder = FakeEmbedder(name, dimension=16, fail_after=self._fail_after)
         self.opened.append(embedder)
-        resolved = "float32" if precision == "auto" else precision
-        return OpenedModel(embedder, resolved, resolved, "cosine", False, "MIT", True)
+        resolved = {"auto": "float32", "float16": "float32"}.get(precision, precision)
+        return OpenedModel(embedder, resolved, "no float16 here", resolved, "cosine", False, "MIT", True)
 
     def measure(self, probe: Probe) -> Measured:
         self.probes.append(probe)
@@ -93,6 +93,14 @@ def test_everything_is_compared_once(options: CompareOptions) -> None:
     scores = [system.mean for system in found.systems]
     assert scores == sorted(scores, reverse=True)
     assert len(found.differences) == 2 * (len(found.systems) - 1)  # of the task, and of the mean
+
+
+def test_a_precision_that_is_not_there_is_named_honestly(options: CompareOptions) -> None:
+    fakes = Fakes()
+    found = run(replace(options, precisions=("float16", "float32"), dtypes=("float32",)), fakes)
+    assert fakes.n_texts == 50, "embedded once"
+    assert not [system.name for system in found.systems if "float16" in system.name]
+    assert "no float16 here: fake float16 is float32." in found.notes
 
 
 def test_nothing_is_computed_twice(options: CompareOptions) -> None:

@@ -9,13 +9,15 @@ from sememe.records import SimilarityName, TextEmbedder
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """precision: what it computes in, "auto" resolved. computed_in: what decides the vectors besides the fingerprint.
+    """precision: what it computes in, "auto" resolved; reason: why that, in words.
 
-    has_prompts: whether leaving prompts away changes anything. licence: "unknown" where nobody said.
+    computed_in: what decides the vectors besides the fingerprint. has_prompts: whether leaving prompts away changes
+    anything. licence: "unknown" where nobody said.
     """
 
     embedder: TextEmbedder
     precision: str
+    reason: str
     computed_in: str
     similarity: SimilarityName
     has_prompts: bool
@@ -34,6 +36,7 @@ def open_model(name: str, precision: str, offline: bool) -> OpenedModel:
     return OpenedModel(
         embedder=embedder,
         precision=resolved,
+        reason=embedder.loaded.precision.reason,
         computed_in=f"{resolved} {embedder.loaded.backend.name}",
         similarity=embedder.similarity_fn_name,
         has_prompts=any(embedder.prompts.values()),

@@ -47,7 +47,7 @@ def to_json(found: Comparison) -> dict[str, object]:
     for system in found.systems:
         body = {name: value for name, value in vars(system).items() if name not in ("results", "measured")}
         results = {name: result.to_json(with_items=False) for name, result in system.results.items()}
-        systems.append({**body, "measured": asdict(system.measured), "results": results})
+        systems.append({**body, "mean": system.mean, "measured": asdict(system.measured), "results": results})
     return {
         "format": 1,
         "recommended": found.recommended,

@@ -112,8 +112,10 @@ class _Comparing:
         self._say(f"{asked.name}: loading")
         opened = self._open(asked.model, asked.precision, self._options.offline)
         run = replace(asked, precision=opened.precision)
+        if asked.precision not in ("auto", run.precision):
+            self._note(f"{opened.reason}: {asked.name} is {run.precision}.")
         if (run.model, run.precision, run.prompts) in self._seen:
-            self._notes.append(f"{asked.name} computes in {run.precision}, which was compared already.")
+            self._note(f"{asked.name} computes in {run.precision}, which was compared already.")
             return
         if not run.prompts and not opened.has_prompts and True in self._options.prompts:
             self._notes.append(f"{run.model} has no prompts, so that leaving them away changes nothing.")
@@ -128,6 +130,10 @@ class _Comparing:
         self._add_cuts(found)
         if retrieval:
             self._add_hybrid(found, retrieval, words)
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self._say(text)
 
     def _add_cuts(self, found: Embedded) -> None:
         for width in widths(found, self._options):

@@ -45,7 +45,7 @@ def _score_rounds(
     generator = np.random.default_rng(options.seed)
     rounds, f1 = [], []
     for _ in range(options.n_rounds):
-        rows = _sample(task.train_labels, n_per_label, generator)
+        rows = sample_rows(task.train_labels, n_per_label, generator)
         learnt = fit(vectors["train"][rows], [task.train_labels[i] for i in rows])
         predicted = learnt.predict(vectors["test"])
         rounds.append([float(e == p) for e, p in zip(task.labels, predicted, strict=True)])
@@ -81,7 +81,7 @@ def _metrics(
     )
 
 
-def _sample(labels: Sequence[str], n: int, generator: np.random.Generator) -> NDArray[np.int64]:
+def sample_rows(labels: Sequence[str], n: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Indices of n texts of each label, of all where there are fewer."""
     places = np.array(labels)
     rows = [np.flatnonzero(places == label) for label in sorted(set(labels))]
