@@ -1,8 +1,8 @@
 """Texts to measure with, cut from the passages that ship with sememe: the same ones on every machine.
 
-Three corpora: `mixed`, lengths log-normal with a mean of about 50 tokens, as chunks, titles and messages mix;
-`uniform`, every text as long as the model reads, but at most 256 tokens; `queries`, 8 tokens each. No two texts of a
-corpus are equal, so nobody gains by computing a text once.
+Four corpora: `mixed`, lengths log-normal with a mean of about 50 tokens, as chunks, titles and messages mix; `even`, 50
+tokens each; `uniform`, every text as long as the model reads, but at most 256 tokens; `queries`, 8 tokens each. No two
+texts of a corpus are equal, so nobody gains by computing a text once.
 
 Run as a program it writes them as JSON, together with the folder of the model, so that the measuring process
 itself loads no library and stays small.
@@ -60,12 +60,13 @@ class WordStream:
 
 
 def make_corpora(model: Embedder, scale: float) -> dict[str, Corpus]:
-    """The three corpora; scale 1 is 2,000 mixed texts, 256 uniform ones and 2,000 queries."""
+    """The corpora; scale 1 is 2,000 mixed texts, 1,000 even ones, 256 uniform ones and 2,000 queries."""
     stream, limit = WordStream(model), model.max_tokens
     random = np.random.default_rng(0)
     drawn = random.lognormal(np.log(MEAN_TOKENS) - SPREAD**2 / 2, SPREAD, round(2000 * scale))
     lengths = {
         "mixed": np.clip(np.rint(drawn), stream.n_special + 2, min(limit, 256)).astype(int).tolist(),
+        "even": [min(limit, MEAN_TOKENS)] * round(1000 * scale),
         "uniform": [min(limit, UNIFORM_TOKENS)] * max(8, round(256 * scale)),
         # There are only so many places in the passages where a query can begin.
         "queries": [QUERY_TOKENS] * min(round(2000 * scale), len(stream.words) // 2),

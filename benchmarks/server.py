@@ -1,194 +1,169 @@
-"""The server beside its own engine, a server of twenty lines, and Infinity, in one run.
+"""The server beside its own engine, a server of twenty lines, and Infinity.
 
-    python benchmarks/server.py [--model NAME] [--rounds 3] [--quick] [--infinity PYTHON]
+    python benchmarks/server.py [--part speed peers overload] [--rounds 3] [--infinity COMMAND] [--quick] [--markdown]
 
-Each server runs in a process of its own and the load comes from this one, so both share the machine. In each round
-everything has its turn, one at a time; ratios are taken within a round and their medians are printed. No text is sent
-twice to one server within a round. --infinity names an interpreter that has infinity_emb.
+Each server runs in a process of its own and the load comes from this one, so both share the machine: what the generator
+takes of the processor the server does not have. Within a part, in each round everything has its turn, one at a time;
+ratios are taken within a round and their medians are printed. All texts differ. --infinity is the path of
+`infinity_emb` in an environment of its own.
+
+p99 at half load is over the median of one request alone with texts of one length, so that it speaks of waiting; with
+lengths as they come it is over the p99 alone, as there one text in a hundred is five times as long as the median.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import signal
-import socket
-import subprocess
+import shlex
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 from corpora import make_corpora
-from load import Load, closed_loop, open_loop
 from machine import load_average, this_machine
+from server_parts import Peers, Texts, overload, peers, speed
 
 from sememe import Embedder
-from tables import plain
+from tables import markdown, plain
 
-_HOST, _PATH = "127.0.0.1", "/v1/embeddings"
-_START_SECONDS = 120
-_SERVE = "import typer; from sememe.cli.serve import serve; typer.run(serve)"
-_BULK = """
-import json, sys, time
-from sememe import Embedder
-texts, model = json.load(open(sys.argv[1])), Embedder(sys.argv[2])
-model.embed(texts[:64])
-started = time.perf_counter(); model.embed(texts); print(len(texts) / (time.perf_counter() - started))
-single = []
-for text in [f"how do refunds work, case {i}?" for i in range(200)]:
-    started = time.perf_counter(); model.embed([text]); single.append(time.perf_counter() - started)
-print(sorted(single)[100])
-"""
+PARTS = ("speed", "peers", "overload")
+_PLAIN = "twenty lines"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: its key in a round's figures, in words, with its unit, and what is promised."""
+
+    key: str
+    words: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def cells(self, values: Sequence[float]) -> list[str]:
+        """The row of the table. values: one a round."""
+        middle = median(values)
+        target, met = "", ""
+        if self.at_least is not None:
+            target, met = f"≥ {self.at_least:g}{self.unit}", "met" if middle >= self.at_least else "MISSED"
+        if self.at_most is not None:
+            target, met = f"≤ {self.at_most:g}{self.unit}", "met" if middle <= self.at_most else "MISSED"
+        return [self.words, f"{middle:.3g}{self.unit}", target, met, " · ".join(f"{value:.3g}" for value in values)]
+
+
+ROWS = (
+    Row("engine_bulk", "engine, one call: texts/s"),
+    Row("single", "single texts, 64 clients, base64: texts/s"),
+    Row("single_of_bulk", "… of the engine's rate", at_least=0.75),
+    Row("many", "requests of 32, 4 clients, base64: texts/s"),
+    Row("many_of_bulk", "… of the engine's rate", at_least=0.9),
+    Row("engine_short", "one short text, engine", " ms"),
+    Row("short", "one short text, idle server", " ms"),
+    Row("overhead", "… over the engine", " ms", at_most=1.5),
+    Row("alone", "one text of 50 tokens alone, median", " ms"),
+    Row("half_p99", "texts of 50 tokens at half load, p99", " ms"),
+    Row("half_p99_of_alone", "… over alone", "×", at_most=4),
+    Row("mixed_alone_p99", "lengths as they come, alone, p99", " ms"),
+    Row("mixed_half_p99", "lengths as they come at half load, p99", " ms"),
+    Row("mixed_half_p99_of_alone", "… over alone", "×"),
+    Row("ours_single", "single texts, 64 clients: texts/s, sememe"),
+    Row("plain_single", f"single texts, 64 clients: texts/s, {_PLAIN}"),
+    Row("over_plain_single", "… sememe over it", "×", at_least=5),
+    Row("infinity_single", "single texts, 64 clients: texts/s, Infinity"),
+    Row("over_infinity_single", "… sememe over it", "×", at_least=1),
+    Row("ours_many", "requests of 32, 4 clients: texts/s, sememe"),
+    Row("plain_many", f"requests of 32, 4 clients: texts/s, {_PLAIN}"),
+    Row("over_plain_many", "… sememe over it", "×"),
+    Row("infinity_many", "requests of 32, 4 clients: texts/s, Infinity"),
+    Row("over_infinity_many", "… sememe over it", "×", at_least=1),
+    Row("ours_short", "one short text, idle server: sememe", " ms"),
+    Row("plain_short", f"one short text, idle server: {_PLAIN}", " ms"),
+    Row("infinity_short", "one short text, idle server: Infinity", " ms"),
+    Row("best", "64 clients: texts/s"),
+    Row("over", "3 times that offered: answered/s"),
+    Row("over_of_best", "… of the best", at_least=0.9),
+    Row("refused", "… share refused with 429"),
+    Row("over_p99", "… p99 of what was answered", " ms"),
+    Row("memory", "… server's memory at most", " MB"),
+    Row("memory_growth", "… second half over the first half", at_most=0.05),
+)
 
 
 def main() -> None:
+    """Exit status 1 where a promise is missed."""
     given = _arguments()
-    model = Embedder(given.model)
-    folder = str(model.loaded.found.path)
-    texts = make_corpora(model, 0.2 if given.quick else 1.0)["mixed"].texts
-    model.close()
-    rounds = [_round(folder, texts, given) for _ in range(1 if given.quick else given.rounds)]
-    print("\n".join(this_machine().lines()), f"load average {load_average():.2f} after", sep="\n")
-    names = list(rounds[0])
-    rows = [("figure", "median", "rounds")]
-    for name in names:
-        values = [one[name] for one in rounds]
-        rows.append((name, f"{median(values):.4g}", "  ".join(f"{value:.4g}" for value in values)))
-    print(plain(rows))
+    folder, texts = _texts(given.model, 0.2 if given.quick else 1.0)
+    others = _others(folder, given.infinity)
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "speed": lambda: speed(folder, texts),
+        "peers": lambda: peers(folder, texts, others),
+        "overload": lambda: overload(folder, texts),
+    }
+    started, before = time.time(), load_average()
+    rounds: dict[str, list[float]] = {}
+    n_rounds = 1 if given.quick else given.rounds
+    for number in range(n_rounds):
+        for part in given.part:
+            for key, value in parts[part]().items():
+                rounds.setdefault(key, []).append(value)
+            print(
+                f"round {number + 1} of {n_rounds}, {part}: {time.time() - started:.0f} s", file=sys.stderr, flush=True
+            )
+    conditions = [
+        f"{time.strftime('%Y-%m-%d', time.gmtime(started))}, {n_rounds} rounds, {time.time() - started:.0f} s, load average "
+        f"{before:.2f} before; the load generator runs on the same cores",
+        f"`{shlex.join(['python', *sys.argv])}`",
+    ]
+    print(_report(rounds, conditions, "json" if given.json else "markdown" if given.markdown else "plain"))
+    if any("MISSED" in row.cells(rounds[row.key]) for row in ROWS if row.key in rounds):
+        raise SystemExit(1)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--model", default="all-MiniLM-L6-v2", help="a folder, or a name that sememe finds")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="a run may be split by these")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a fifth of the texts, one round: to try the script")
-    parser.add_argument("--infinity", help="an interpreter that has infinity_emb")
-    parser.add_argument("--no-plain", action="store_true", help="leave out the server of twenty lines")
+    parser.add_argument("--infinity", type=Path, metavar="COMMAND", help="path of infinity_emb; left out if not given")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="every round's values")
+    form.add_argument("--markdown", action="store_true", help="to paste into RESULTS.md")
     return parser.parse_args()
 
 
-def _round(folder: str, texts: list[str], given: argparse.Namespace) -> dict[str, float]:
-    bulk, engine_single = _engine(folder, texts)
-    ours = [sys.executable, "-c", _SERVE, folder, "--alias", f"model={folder}", "--port"]
-    with _server(ours) as port:
-        figures = _ours(port, texts, bulk, engine_single)
-    with _server([*ours], "--queue-tokens", "20000") as port:
-        figures |= _overload(port, texts, figures["single texts, concurrency 64: texts/s"])
-    compared = (
-        {}
-        if given.no_plain
-        else {"twenty lines": [sys.executable, str(Path(__file__).parent / "plain_server.py"), folder]}
-    )
-    if given.infinity:
-        infinity = [given.infinity, "-m", "infinity_emb", "v2", "--model-id", folder, "--served-model-name", "model"]
-        compared["infinity"] = [*infinity, "--url-prefix", "/v1", "--device", "cpu", "--port"]
-    for name, command in compared.items():
-        with _server(command) as port:
-            few = texts[: max(64, len(texts) // 4)]
-            other = asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(few, 1, in_base64=False), 64))
-            figures[f"ours / {name}, single texts"] = (
-                figures["single texts, concurrency 64: texts/s"] / other.per_second
-            )
-    return figures
+def _texts(name: str, scale: float) -> tuple[str, Texts]:
+    """The model's folder and the texts; the model is let go, as its threads would share the machine."""
+    model = Embedder(name)
+    corpora = make_corpora(model, scale)
+    folder = str(model.loaded.found.path)
+    model.close()
+    return folder, Texts(corpora["mixed"].texts, corpora["even"].texts, corpora["queries"].texts[:200])
 
 
-def _ours(port: int, texts: list[str], bulk: float, engine_single: float) -> dict[str, float]:
-    asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(["warm up " + text for text in texts[:64]], 1), 16))
-    single = asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(texts, 1), 64))
-    many = asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(["again " + text for text in texts], 32), 4))
-    short = [f"how do refunds work, case {i}?" for i in range(200)]
-    idle = asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(short, 1), 1))
-    half = _bodies(["half " + text for text in texts[: len(texts) // 2]], 1)
-    loaded = asyncio.run(open_loop(_HOST, port, _PATH, half, single.per_second / 2, seed=0))
-    alone = asyncio.run(closed_loop(_HOST, port, _PATH, _bodies(["alone " + t for t in texts[:100]], 1), 1))
-    _all_answered(single, many, idle, loaded, alone)
-    return {
-        "engine, bulk: texts/s": bulk,
-        "single texts, concurrency 64: texts/s": single.per_second,
-        "  of the engine's bulk rate (promised 0.75)": single.per_second / bulk,
-        "requests of 32, concurrency 4: texts/s": len(texts) / many.wall,
-        "  of the engine's bulk rate (promised 0.90)": len(texts) / many.wall / bulk,
-        "one short text, engine: ms": engine_single * 1e3,
-        "one short text, idle server: ms": idle.quantile(0.5) * 1e3,
-        "  over the engine: ms (promised 1.5)": (idle.quantile(0.5) - engine_single) * 1e3,
-        "p99 at half load: ms": loaded.quantile(0.99) * 1e3,
-        "  over a single request's median (promised 4)": loaded.quantile(0.99) / alone.quantile(0.5),
-    }
+def _others(folder: str, infinity: Path | None) -> Peers:
+    here = Path(__file__).parent
+    commands = {"plain": [sys.executable, str(here / "plain_server.py"), folder]}
+    if infinity is not None:
+        options = ["--model-id", folder, "--served-model-name", "model", "--url-prefix", "/v1", "--device", "cpu"]
+        commands["infinity"] = [str(infinity), "v2", *options, "--port"]
+    return Peers(commands)
 
 
-def _overload(port: int, texts: list[str], best: float) -> dict[str, float]:
-    bodies = _bodies([f"{n} {text}" for n in range(3) for text in texts], 1)
-    over = asyncio.run(open_loop(_HOST, port, _PATH, bodies, 3 * best, seed=1))
-    if set(over.statuses) - {200, 429}:
-        raise SystemExit(f"overload gave {over.statuses}")
-    return {
-        "at 3x load: texts/s over the best (promised 0.90)": over.per_second / best,
-        "at 3x load: share refused with 429": over.statuses.get(429, 0) / len(bodies),
-    }
-
-
-def _all_answered(*loads: Load) -> None:
-    for load in loads:
-        if set(load.statuses) != {200}:
-            raise SystemExit(f"not every request was answered: {load.statuses}")
-
-
-def _engine(folder: str, texts: list[str]) -> tuple[float, float]:
-    """Texts a second in one call, and the median seconds of one short text, in a process of its own."""
-    file = Path(__file__).with_name(f".texts-{time.time_ns()}.json")
-    file.write_text(json.dumps(texts), "utf-8")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _BULK, str(file), folder], capture_output=True, text=True, check=True
-        )
-    finally:
-        file.unlink()
-    bulk, single = done.stdout.split()
-    return float(bulk), float(single)
-
-
-def _bodies(texts: Sequence[str], n: int, *, in_base64: bool = True) -> list[bytes]:
-    more = {"encoding_format": "base64"} if in_base64 else {}
-    rows = [texts[i : i + n] for i in range(0, len(texts), n)]
-    return [json.dumps({"input": list(row), "model": "model"} | more).encode() for row in rows]
-
-
-@contextmanager
-def _server(command: Sequence[str], *more: str) -> Iterator[int]:
-    """A server in a process of its own, once it answers; its port."""
-    with socket.socket() as found:
-        found.bind((_HOST, 0))
-        port = found.getsockname()[1]
-    process = subprocess.Popen([*command, str(port), *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _wait(process, port)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    body = json.dumps({"input": ["ready?"], "model": "model"}).encode()
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SystemExit(f"a server ended: {process.stderr.read().decode()[-2000:] if process.stderr else ''}")
-        request = urllib.request.Request(f"http://{_HOST}:{port}{_PATH}", body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("a server did not answer in time")
+def _report(rounds: dict[str, list[float]], conditions: list[str], form: str) -> str:
+    machine = this_machine()
+    if form == "json":
+        return json.dumps({"machine": asdict(machine), "conditions": conditions, "rounds": rounds}, indent=1)
+    head = [*machine.lines(), *conditions]
+    if form == "markdown":
+        head = [f"- {line}" for line in head]
+    rows = [["", "measured", "target", "", "rounds"]]
+    rows += [row.cells(rounds[row.key]) for row in ROWS if row.key in rounds]
+    return "\n\n".join(["\n".join(head), (markdown if form == "markdown" else plain)(rows)])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sememe.errors import CheckpointError, InputError
 from sememe.server import app
 from sememe.server.models import EmbeddingModel, ModelOptions, Models, load_model
 from sememe.server.on_demand import OnDemand, seconds_of
-from sememe.server.scheduler import Unavailable
+from sememe.server.workers import Unavailable
 from server.conftest import OPTIONS
 from server.running import run
 

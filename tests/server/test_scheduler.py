@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sememe.errors import InputError, Overloaded
-from sememe.server.scheduler import Scheduler, SchedulerOptions, Unavailable
+from sememe.server.scheduler import Scheduler, SchedulerOptions
+from sememe.server.workers import Unavailable
 from server.lines import FakeLine
 
 
@@ -79,7 +80,7 @@ def test_what_arrives_while_the_device_is_busy_is_the_next_batch(scheduler: Sche
 
     async def main() -> None:
         first = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
-        await _until(lambda: scheduler.health().queue_inputs == 0 and scheduler._computing_since)
+        await _until(lambda: scheduler.health().queue_inputs == 0 and scheduler._computing.n_batches)
         others = [asyncio.ensure_future(scheduler.run(line, [_text(i)], list)) for i in range(1, 15)]
         await _until(lambda: scheduler.health().queue_inputs == 14)
         line.gate.set()
@@ -111,10 +112,10 @@ def test_a_request_of_two_thousand_does_not_block_a_request_of_one(scheduler: Sc
 
     async def main() -> None:
         bulk = asyncio.ensure_future(scheduler.run(line, [_text(i) for i in range(2000)], list))
-        await _until(lambda: len(scheduler._computing_since) == 2)
+        await _until(lambda: scheduler._computing.n_batches == 2)
         one = asyncio.ensure_future(scheduler.run(line, ["a short one"], list))
         await asyncio.sleep(0)  # it is admitted
-        await _until(lambda: scheduler._arriving_tokens == 0)
+        await _until(lambda: scheduler._queue.arriving_tokens == 0)
         line.gate.set()
         await _within(10, asyncio.gather(one, bulk))
 
@@ -163,7 +164,7 @@ def test_work_of_a_client_that_has_gone_is_dropped(scheduler: Scheduler) -> None
 
     async def main() -> None:
         first = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
-        await _until(lambda: scheduler._computing_since)
+        await _until(lambda: scheduler._computing.n_batches)
         gone = asyncio.ensure_future(scheduler.run(line, [_text(i) for i in range(1, 12)], list))
         stays = asyncio.ensure_future(scheduler.run(line, [_text(1)], list))
         await _until(lambda: scheduler.health().queue_inputs == 11)
@@ -183,7 +184,7 @@ def test_a_deadline_ends_the_wait_and_drops_the_work(scheduler: Scheduler) -> No
 
     async def main() -> None:
         first = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
-        await _until(lambda: scheduler._computing_since)
+        await _until(lambda: scheduler._computing.n_batches)
         with pytest.raises(TimeoutError, match=r"deadline of 0\.05 s"):
             await scheduler.run(line, [_text(1)], list, timeout_seconds=0.05)
         assert scheduler.health().queue_inputs == 0
@@ -263,7 +264,7 @@ def test_stopping_has_a_limit_and_tells_who_is_left() -> None:
 
     async def main() -> None:
         task = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
-        await _until(lambda: scheduler._computing_since)
+        await _until(lambda: scheduler._computing.n_batches)
         assert await asyncio.to_thread(scheduler.stop, 0.1) is False
         with pytest.raises(Unavailable):
             await _within(1, task)

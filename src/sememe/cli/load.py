@@ -29,6 +29,9 @@ def load(
         str | None, typer.Option(help="Open loop: requests a second (Poisson); stages and ramps as with --clients.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of a stage.")] = LoadOptions.stage_seconds,
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="A stage ends after so many, if not before.", show_default="no end")
+    ] = LoadOptions.max_requests,
     objective_ms: Annotated[
         float, typer.Option(help="An answer within this is good (goodput).")
     ] = LoadOptions.objective_seconds * 1e3,
@@ -75,6 +78,7 @@ def load(
     options = LoadOptions(
         levels=read_levels("open", rate) if rate is not None else read_levels("closed", clients or "8"),
         stage_seconds=seconds,
+        max_requests=requests,
         objective_seconds=objective_ms / 1e3,
         timeout_seconds=timeout,
         max_connections=max_connections,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sememe.errors import InputError, NotFound
 from sememe.server.models import Model, Models
-from sememe.server.scheduler import Unavailable
+from sememe.server.workers import Unavailable
 
 logger = logging.getLogger(__name__)
 

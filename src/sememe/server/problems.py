@@ -16,7 +16,7 @@ from sememe.errors import (
     UnsupportedCheckpoint,
 )
 from sememe.server.models import WrongModel
-from sememe.server.scheduler import Unavailable
+from sememe.server.workers import Unavailable
 
 Kind = Literal[
     "input",  # a value that cannot be used

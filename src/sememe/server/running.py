@@ -13,6 +13,10 @@ from sememe.server.app import make_app
 from sememe.server.models import Models
 from sememe.server.options import ServerOptions
 
+# An idle connection is kept for longer than clients keep it (5 s in httpx, 15 s in aiohttp): who closes first must not be
+# the server, or a request that is just being sent is lost.
+_KEEP_ALIVE_SECONDS = 75
+
 
 def run(models: Models, options: ServerOptions) -> bool:
     """Serve until SIGTERM or SIGINT, then drain within the limit; False if the server could not start.
@@ -28,6 +32,7 @@ def run(models: Models, options: ServerOptions) -> bool:
         uds=None if options.uds is None else str(options.uds),
         ssl_certfile=None if options.certificate is None else str(options.certificate),
         ssl_keyfile=None if options.key is None else str(options.key),
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(options.drain_seconds),
         log_level="warning",
         log_config=LOGGING_CONFIG if options.log_format == "none" else None,  # None: with the program's own

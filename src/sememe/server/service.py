@@ -22,9 +22,10 @@ from sememe.server.call_times import CallTimes
 from sememe.server.line import Line
 from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
 from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
-from sememe.server.scheduler import Health, Scheduler, Unavailable
+from sememe.server.scheduler import Health, Scheduler
 from sememe.server.traces import call_spans
 from sememe.server.waiting import Lane
+from sememe.server.workers import Unavailable
 
 CANARY = "A canary in the coal mine: its vector is known."
 # The canary's vector may differ from the one at start-up by the order of sums in another batch, in bfloat16.

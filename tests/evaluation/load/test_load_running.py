@@ -14,7 +14,7 @@ from sememe.evaluation.load.asking import first_model
 from sememe.evaluation.load.connection import read_address
 from sememe.evaluation.load.dialects import OpenAiDialect
 from sememe.evaluation.load.mix import Mix
-from sememe.evaluation.load.options import Level, LoadOptions, read_levels
+from sememe.evaluation.load.options import Level, LoadOptions, Loop, read_levels
 from sememe.evaluation.load.records import LoadResult
 from sememe.evaluation.load.report import lines, to_html, to_json
 from sememe.evaluation.load.running import ServerUnreachable, arrivals, run_load
@@ -44,6 +44,14 @@ def test_closed_loop_counts_every_request_and_checks_vectors() -> None:
     assert json.loads(json.dumps(to_json(found)))["stages"][0]["ok"] == one.ok
     assert "<svg" in to_html(found)
     assert any("smallest cosine" in line for line in lines(found))
+
+
+@pytest.mark.parametrize("loop", ["closed", "open"])
+def test_a_stage_ends_after_so_many_requests(loop: Loop) -> None:
+    with server(Behaviour()) as url:
+        found = run(url, LoadOptions(levels=read_levels(loop, "4,500"), stage_seconds=0.5, max_requests=7, n_checked=0))
+    assert found.stages[-1].requests == 7
+    assert all(stage.requests <= 7 for stage in found.stages)
 
 
 def test_a_stall_delays_everything_that_was_to_come() -> None:

@@ -61,6 +61,8 @@ class Connection:
 
     async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
         """The answer to one request."""
+        if self._streams is not None and self._streams[0].at_eof():  # idle for too long: the server let it go
+            self.close()
         try:
             if self._streams is None:
                 opened = asyncio.open_connection(

@@ -45,7 +45,8 @@ def read_levels(loop: Loop, text: str) -> tuple[Level, ...]:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """levels: one stage after the other. stage_seconds: how long requests are sent in each.
+    """levels: one stage after the other. stage_seconds: how long requests are sent in each. max_requests: after so many a
+    stage ends before its time; None for no such end.
 
     objective_seconds: an answer in time is good. timeout_seconds: of one request. max_connections: in open loop, what
     would need more waits here, and its time counts from the moment it was meant to be sent. n_checked: requests whose
@@ -55,6 +56,7 @@ class LoadOptions:
 
     levels: tuple[Level, ...] = (Level("closed", 8, 8),)
     stage_seconds: float = 10.0
+    max_requests: int | None = None
     objective_seconds: float = 0.2
     timeout_seconds: float = 60.0
     max_connections: int = 512
@@ -70,3 +72,5 @@ class LoadOptions:
                 raise InputError(f"Load takes {name} above 0; got {value}.")
         if not self.levels or self.max_connections < 1 or self.n_checked < 0 or self.check_every < 1:
             raise InputError("Load needs a level, a connection, and counts of checks of 0 or more.")
+        if self.max_requests is not None and self.max_requests < 1:
+            raise InputError(f"Load takes max_requests of 1 or more; got {self.max_requests}.")

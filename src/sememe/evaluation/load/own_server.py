@@ -31,14 +31,20 @@ class OwnServer:
 @contextmanager
 def own_server(arguments: Sequence[str]) -> Iterator[OwnServer]:
     """`sememe serve` with these arguments on a free port, once it listens. Raises ServerUnreachable if it ends."""
+    program = "from sememe.cli import main; main()"
+    with running_server([sys.executable, "-c", program, "serve", *arguments, "--host", _HOST, "--port"]) as server:
+        yield server
+
+
+@contextmanager
+def running_server(command: Sequence[str]) -> Iterator[OwnServer]:
+    """Anybody's server, whose command takes its port as the last argument, once it listens. Raises as `own_server`."""
     with socket.socket() as free:
         free.bind((_HOST, 0))
         port = free.getsockname()[1]
-    program = "from sememe.cli import main; main()"
-    command = [sys.executable, "-c", program, "serve", *arguments, "--host", _HOST, "--port", str(port)]
     with TemporaryFile() as said:
         # A session of its own, so that Ctrl-C at the terminal reaches the generator alone.
-        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        process = subprocess.Popen([*command, str(port)], stdout=said, stderr=said, start_new_session=True)
         try:
             _wait(process, port, said)
             yield OwnServer(f"http://{_HOST}:{port}", process.pid)

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 from sememe.errors import SememeError
 from sememe.evaluation.load.checking import Checker
@@ -138,13 +139,18 @@ class _Run:
                 self._checked.append(texts)
         self._idle.append(connection)
 
+    def _numbers(self) -> Iterator[int]:
+        """One for each request that a stage may send."""
+        most = self._options.max_requests
+        return count() if most is None else iter(range(most))
+
     # ── the two loops ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _closed(self, stage: int, level: Level) -> None:
         """Clients that each send the next request when the last was answered; in a ramp they join one by one."""
         began, until = self._now(), self._now() + self._options.stage_seconds
         first, last = int(level.first), int(level.last)
-        n_most, n_joining = max(first, last), abs(last - first)
+        n_most, n_joining, left = max(first, last), abs(last - first), self._numbers()
 
         async def client(number: int) -> None:
             joins, leaves = began, until
@@ -152,7 +158,7 @@ class _Run:
                 at = began + (number - min(first, last) + 1) / (n_joining + 1) * self._options.stage_seconds
                 joins, leaves = (at, until) if last > first else (began, began + until - at)
             await asyncio.sleep(max(0.0, joins - self._now()))
-            while (now := self._now()) < leaves:
+            while (now := self._now()) < leaves and next(left, None) is not None:
                 await self._request(stage, now)
 
         await asyncio.gather(*(client(number) for number in range(n_most)))
@@ -167,7 +173,7 @@ class _Run:
                 await self._request(stage, intended)
 
         tasks = []
-        for moment in arrivals(level, self._options.stage_seconds, self._rng):
+        for moment, _ in zip(arrivals(level, self._options.stage_seconds, self._rng), self._numbers(), strict=False):
             await asyncio.sleep(max(0.0, began + moment - self._now()))
             tasks.append(asyncio.ensure_future(send(began + moment)))
         await asyncio.gather(*tasks)
