@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 
 from sememe import __version__
 from sememe.server.answers import json_answer
-from sememe.server.collections import routes as collections
+from sememe.server.collections.dialect import DIALECT as COLLECTIONS
 from sememe.server.collections.library import Library
+from sememe.server.collections.routes import routes as collections_routes
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.docs_page import docs_page
 from sememe.server.exchange import Dialect, Route, get_route, refusal
@@ -35,7 +36,7 @@ _PREFIXES: tuple[tuple[str, Dialect], ...] = (
     ("/v2/models", oip.DIALECT),
     ("/api/", ollama.DIALECT),
     ("/infinity/", infinity.DIALECT),
-    ("/v1/collections", collections.DIALECT),
+    ("/v1/collections", COLLECTIONS),
     ("/v1/", openai.DIALECT),
 )
 
@@ -49,7 +50,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     routes = [*all_routes(service), *_own_routes(service, metrics)]
     library = None if options.collections_dir is None else Library(options.collections_dir, service)
     if library is not None:
-        routes += collections.routes(library, service)
+        routes += collections_routes(library, service)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

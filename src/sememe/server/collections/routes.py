@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
-from typing import Any
 
 import numpy as np
 from fastapi import Request, Response
-from pydantic import BaseModel
 
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
@@ -21,78 +18,33 @@ from sememe.collections.options import CollectionOptions
 from sememe.collections.reading.streams import read_items
 from sememe.collections.searching import RerankFunction
 from sememe.errors import InputError
-from sememe.server.answers import json_answer
 from sememe.server.collections import bodies
+from sememe.server.collections.dialect import ALL, DIALECT, ONE, answer_of, delete_route, name_of, post_route
 from sememe.server.collections.library import Library
-from sememe.server.exchange import Claim, Given, Route, get_route, refusal, route
-from sememe.server.problems import Problem
+from sememe.server.exchange import Given, Route, get_route
 from sememe.server.service import ScoreCall, Service
-
-_ALL, _ONE = "/v1/collections", "/v1/collections/{name}"
-
-
-class ErrorBody(BaseModel):
-    """A problem as RFC 9457 has it. title: its kind, a word for programs."""
-
-    title: str
-    status: int
-    detail: str
-
-
-class CollectionsDialect:
-    """Errors as RFC 9457 writes them."""
-
-    name = "collections"
-    error_body = ErrorBody
-
-    def error(self, problem: Problem) -> tuple[int, Any]:
-        """The usual statuses: 404 no such collection, 409 vectors of another space, 422 what cannot be used."""
-        return problem.status, {"title": problem.kind, "status": problem.status, "detail": problem.message}
-
-
-DIALECT = CollectionsDialect()
 
 
 def routes(library: Library, service: Service) -> list[Route]:
     """All routes below /v1/collections."""
     do = _Handlers(library, service)
-    post = partial(_post, DIALECT)
     return [
-        get_route(_ALL, DIALECT, do.list, answer=bodies.CollectionsAnswer, summary="Collections"),
-        post(_ALL, bodies.CreateBody, do.create, bodies.CollectionAnswer, "Begin a collection"),
-        get_route(_ONE, DIALECT, do.stats, answer=bodies.CollectionAnswer, summary="What a collection is"),
-        _delete_route(_ONE, do.delete, None, "Delete a collection"),
-        post(f"{_ONE}/documents", bodies.UpsertBody, do.upsert, bodies.UpsertAnswer, "Add or replace documents"),
-        post(
-            f"{_ONE}/documents/delete", bodies.DeleteBody, do.delete_documents, bodies.DeletedAnswer, "Delete documents"
+        get_route(ALL, DIALECT, do.list, answer=bodies.CollectionsAnswer, summary="Collections"),
+        post_route(ALL, bodies.CreateBody, do.create, bodies.CollectionAnswer, "Begin a collection"),
+        get_route(ONE, DIALECT, do.stats, answer=bodies.CollectionAnswer, summary="What a collection is"),
+        delete_route(ONE, do.delete, None, "Delete a collection"),
+        post_route(f"{ONE}/documents", bodies.UpsertBody, do.upsert, bodies.UpsertAnswer, "Add or replace documents"),
+        post_route(
+            f"{ONE}/documents/delete", bodies.DeleteBody, do.delete_documents, bodies.DeletedAnswer, "Delete documents"
         ),
-        post(f"{_ONE}/query", bodies.QueryBody, do.query, bodies.QueryAnswer, "Find by text or vector"),
-        post(f"{_ONE}/context", bodies.ContextBody, do.context, bodies.ContextAnswer, "Passages for a language model"),
-        post(f"{_ONE}/snapshot", bodies.Nothing, do.snapshot, bodies.SnapshotAnswer, "Copy a collection"),
-        get_route(f"{_ONE}/documents/{{id:path}}", DIALECT, do.get, answer=bodies.DocumentAnswer, summary="A document"),
-        _delete_route(f"{_ONE}/documents/{{id:path}}", do.delete_document, bodies.DeletedAnswer, "Delete a document"),
+        post_route(f"{ONE}/query", bodies.QueryBody, do.query, bodies.QueryAnswer, "Find by text or vector"),
+        post_route(
+            f"{ONE}/context", bodies.ContextBody, do.context, bodies.ContextAnswer, "Passages for a language model"
+        ),
+        post_route(f"{ONE}/snapshot", bodies.Nothing, do.snapshot, bodies.SnapshotAnswer, "Copy a collection"),
+        get_route(f"{ONE}/documents/{{id:path}}", DIALECT, do.get, answer=bodies.DocumentAnswer, summary="A document"),
+        delete_route(f"{ONE}/documents/{{id:path}}", do.delete_document, bodies.DeletedAnswer, "Delete a document"),
     ]
-
-
-def _post(
-    dialect: CollectionsDialect,
-    path: str,
-    body: type[bodies.Body],
-    handler: Callable[[Any, Given], Awaitable[Response]],
-    answer: Any,
-    summary: str,
-) -> Route:
-    return route(path, dialect, body, handler, answer=answer, summary=summary)
-
-
-def _delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Exception as error:
-            return refusal(DIALECT, error)
-
-    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary)
 
 
 class _Handlers:
@@ -105,7 +57,7 @@ class _Handlers:
         def work() -> bodies.CollectionsAnswer:
             return bodies.CollectionsAnswer(collections=[self._about(name) for name in self._library.names()])
 
-        return _answer(await asyncio.to_thread(work))
+        return answer_of(await asyncio.to_thread(work))
 
     async def create(self, body: bodies.CreateBody, given: Given) -> Response:
         chunking = ChunkOptions(body.chunking.by, body.chunking.size, body.chunking.overlap, body.chunking.late)
@@ -122,15 +74,15 @@ class _Handlers:
             self._library.create(body.name, body.model, chunking, options)
             return self._about(body.name)
 
-        answer = _answer(await asyncio.to_thread(work))
+        answer = answer_of(await asyncio.to_thread(work))
         answer.status_code = 201
         return answer
 
     async def stats(self, request: Request) -> Response:
-        return _answer(await asyncio.to_thread(self._about, _name(request)))
+        return answer_of(await asyncio.to_thread(self._about, name_of(request)))
 
     async def delete(self, request: Request) -> Response:
-        await asyncio.to_thread(self._library.delete, _name(request))
+        await asyncio.to_thread(self._library.delete, name_of(request))
         return Response(status_code=204)
 
     async def upsert(self, body: bodies.UpsertBody, given: Given) -> Response:
@@ -138,7 +90,7 @@ class _Handlers:
         _refuse_twice([document.id for document in documents])
 
         def work() -> bodies.UpsertAnswer:
-            with self._library.writing(_name(given.request)) as (collection, chunker):
+            with self._library.writing(name_of(given.request)) as (collection, chunker):
                 report = index_documents(collection, read_items(documents), chunker)
             return bodies.UpsertAnswer(
                 added=report.n_added,
@@ -149,27 +101,27 @@ class _Handlers:
             )
 
         # Not cancelled with the client: what has begun is stored, and the same request again finds it there.
-        return _answer(await asyncio.shield(asyncio.to_thread(work)))
+        return answer_of(await asyncio.shield(asyncio.to_thread(work)))
 
     async def delete_documents(self, body: bodies.DeleteBody, given: Given) -> Response:
         def work() -> int:
-            return self._library.reading(_name(given.request)).delete(ids=body.ids, where=body.where)
+            return self._library.reading(name_of(given.request)).delete(ids=body.ids, where=body.where)
 
-        return _answer(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
+        return answer_of(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
 
     async def delete_document(self, request: Request) -> Response:
         def work() -> int:
-            collection = self._library.reading(_name(request))
+            collection = self._library.reading(name_of(request))
             collection.get(request.path_params["id"])  # NotFound, in words
             return collection.delete(ids=[request.path_params["id"]])
 
-        return _answer(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
+        return answer_of(bodies.DeletedAnswer(deleted=await asyncio.to_thread(work)))
 
     async def get(self, request: Request) -> Response:
         def work() -> Document:
-            return self._library.reading(_name(request)).get(request.path_params["id"])
+            return self._library.reading(name_of(request)).get(request.path_params["id"])
 
-        return _answer(_document(await asyncio.to_thread(work)))
+        return answer_of(_document(await asyncio.to_thread(work)))
 
     async def query(self, body: bodies.QueryBody, given: Given) -> Response:
         if (body.query is None) == (body.vector is None):
@@ -180,7 +132,7 @@ class _Handlers:
         rerank = self._reranker(body.rerank)
 
         def work() -> list[Hit]:
-            name = _name(given.request)
+            name = name_of(given.request)
             collection = self._asked(name, body)
             if body.vector is not None:
                 vector = np.array(body.vector, np.float32)
@@ -191,13 +143,13 @@ class _Handlers:
             )
 
         hits = await asyncio.to_thread(work)
-        return _answer(bodies.QueryAnswer(hits=[_hit(hit) for hit in hits]))
+        return answer_of(bodies.QueryAnswer(hits=[_hit(hit) for hit in hits]))
 
     async def context(self, body: bodies.ContextBody, given: Given) -> Response:
         rerank = self._reranker(body.rerank)
 
         def work() -> bodies.ContextAnswer:
-            collection = self._asked(_name(given.request), body, counts_tokens=True)
+            collection = self._asked(name_of(given.request), body, counts_tokens=True)
             found = collection.context(
                 body.question, body.max_tokens, k=body.k, options=body.options(), where=body.where, rerank=rerank
             )
@@ -209,11 +161,11 @@ class _Handlers:
             ]
             return bodies.ContextAnswer(text=found.text, n_tokens=found.n_tokens, passages=passages)
 
-        return _answer(await asyncio.to_thread(work))
+        return answer_of(await asyncio.to_thread(work))
 
     async def snapshot(self, body: bodies.Nothing, given: Given) -> Response:
-        made = await asyncio.to_thread(self._library.snapshot, _name(given.request))
-        return _answer(bodies.SnapshotAnswer(snapshot=made))
+        made = await asyncio.to_thread(self._library.snapshot, name_of(given.request))
+        return answer_of(bodies.SnapshotAnswer(snapshot=made))
 
     def _asked(self, name: str, body: bodies.FindBody, *, counts_tokens: bool = False) -> Collection:
         """The collection, with its model unless words alone are asked for."""
@@ -251,14 +203,6 @@ class _Handlers:
             chunking=about.chunking,
             created=about.created,
         )
-
-
-def _name(request: Request) -> str:
-    return str(request.path_params["name"])
-
-
-def _answer(value: BaseModel) -> Response:
-    return json_answer(value.model_dump())
 
 
 def _refuse_twice(ids: Sequence[str]) -> None:

@@ -1,0 +1,71 @@
+"""What every route of collections shares: how errors are written, how bodies are read, and what the path says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from sememe.server.answers import json_answer
+from sememe.server.collections import bodies
+from sememe.server.exchange import Claim, Given, Route, refusal, route
+from sememe.server.problems import Problem
+
+ALL, ONE = "/v1/collections", "/v1/collections/{name}"
+
+
+class ErrorBody(BaseModel):
+    """A problem as RFC 9457 has it. title: its kind, a word for programs."""
+
+    title: str
+    status: int
+    detail: str
+
+
+class CollectionsDialect:
+    """Errors as RFC 9457 writes them."""
+
+    name = "collections"
+    error_body = ErrorBody
+
+    def error(self, problem: Problem) -> tuple[int, Any]:
+        """The usual statuses: 404 no such collection, 409 vectors of another space, 422 what cannot be used."""
+        return problem.status, {"title": problem.kind, "status": problem.status, "detail": problem.message}
+
+
+DIALECT = CollectionsDialect()
+
+
+def post_route(
+    path: str,
+    body: type[bodies.Body],
+    handler: Callable[[Any, Given], Awaitable[Response]],
+    answer: Any,
+    summary: str,
+) -> Route:
+    """A route that reads a JSON body."""
+    return route(path, DIALECT, body, handler, answer=answer, summary=summary)
+
+
+def delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:
+    """A route that removes something. answer: None where it is empty."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return refusal(DIALECT, error)
+
+    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary)
+
+
+def name_of(request: Request) -> str:
+    """The collection that the path names."""
+    return str(request.path_params["name"])
+
+
+def answer_of(value: BaseModel) -> Response:
+    """The value as JSON."""
+    return json_answer(value.model_dump())
