@@ -24,7 +24,7 @@ Form = Literal["json", "raw", "arrow"]
 
 # Answers of more vectors than this are written in a thread, so that the event loop goes on.
 _WRITTEN_HERE = 32
-# Counts of each input travel in headers, up to so many inputs.
+# Counts of each input travel in headers up to so many inputs (proxies take some 8 kB of a header); beyond, in the body.
 _COUNTED_INPUTS = 256
 
 
@@ -43,7 +43,9 @@ def json_answer(value: Any, headers: Mapping[str, str] | None = None) -> Respons
 async def embeddings_answer(form: Form, embedded: Embedded, make: Callable[[], Any]) -> Response:
     """The embeddings in the form asked for. make: gives the dialect's own body. Raises ProblemError.
 
-    raw: the dense vectors end to end, little-endian, with X-Shape and X-Dtype.
+    raw: the dense vectors end to end, little-endian, with X-Shape and X-Dtype. Where the headers have no room for the
+    counts of each input, a JSON object has them in `counts` (see `asked.Counted`), and Arrow always has them; raw vectors and
+    JSON lists come with the totals alone.
     """
     embeddings = embedded.embeddings
     headers = embedding_headers(embedded)
@@ -56,8 +58,15 @@ async def embeddings_answer(form: Form, embedded: Embedded, make: Callable[[], A
         return Response(raw, headers=headers, media_type=ARROW)
     if len(embeddings.n_tokens) <= _WRITTEN_HERE:
         return json_answer(make(), headers)
-    content = await asyncio.to_thread(lambda: _dumps(make()))
+    content = await asyncio.to_thread(lambda: _dumps(_counted(make(), embeddings)))
     return Response(content, headers=headers, media_type=JSON)
+
+
+def _counted(body: Any, embeddings: Embeddings) -> Any:
+    """The body, with the counts of each input where the headers have them not and the body has a place for them."""
+    if not isinstance(body, dict) or len(embeddings.n_tokens) <= _COUNTED_INPUTS:
+        return body
+    return body | {"counts": {"tokens": embeddings.n_tokens, "dropped_tokens": embeddings.n_dropped}}
 
 
 def _only_dense(embeddings: Embeddings) -> NDArray[np.generic]:
@@ -75,13 +84,14 @@ def refuse_forms(form: Form, why: str) -> None:
 
 
 def embedding_headers(embedded: Embedded) -> dict[str, str]:
-    """The vector space, and each input's tokens and dropped tokens, for every dialect."""
+    """The vector space, and each input's tokens and dropped tokens, or their totals, for every dialect."""
     embeddings = embedded.embeddings
     headers = {"X-Fingerprint": embeddings.fingerprint}
     if len(embeddings.n_tokens) <= _COUNTED_INPUTS:
         headers["X-Input-Tokens"] = ",".join(map(str, embeddings.n_tokens.tolist()))
         headers["X-Dropped-Tokens"] = ",".join(map(str, embeddings.n_dropped.tolist()))
     else:
+        headers["X-Input-Tokens-Total"] = str(embeddings.usage.n_tokens)
         headers["X-Dropped-Tokens-Total"] = str(embeddings.usage.n_dropped_tokens)
     if embeddings.usage.n_cached:
         headers["X-Cached-Inputs"] = str(embeddings.usage.n_cached)

@@ -75,6 +75,19 @@ def cut_side(truncate: bool | str | None) -> TruncationSide:
     return "left" if str(truncate).lower() == "start" else "right"
 
 
+class InputCounts(BaseModel):
+    """Tokens of each input, and those of them that truncation cut off."""
+
+    tokens: list[int]
+    dropped_tokens: list[int]
+
+
+class Counted(BaseModel):
+    """An answer about more inputs than its headers can count (256) counts them here."""
+
+    counts: InputCounts | None = None
+
+
 class SparseEmbedding(BaseModel):
     """Token ids, ascending, and their weights."""
 

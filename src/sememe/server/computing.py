@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from sememe.errors import SememeError
 from sememe.records import Tokens
 from sememe.server.queue import Queue
-from sememe.server.work import Item, by_space
+from sememe.server.work import Item, by_space, times_of
 from sememe.server.workers import Unavailable, Workers
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class Computing:
                 n_tokens = sum(map(len, tokens))
                 self._workers.hold(items)
                 started = self._since[me] = time.monotonic()
-                _say_started(items, started)
+                for times in times_of(items):
+                    times.started = times.started or started
                 queue.running_tokens += n_tokens
             try:
                 values = self._compute(items, tokens)
@@ -98,15 +99,11 @@ class Computing:
     def _measure(self, items: Sequence[Item], n_tokens: int, started: float) -> None:
         with self._queue.lock:
             seconds = self._queue.pressure.batch_done(n_tokens, started, time.monotonic())
+            for times in times_of(items):
+                times.computing += seconds
         if self._observer is not None:
             oldest = min(item.since for item in items)
             self._observer.batch_done(len(items), n_tokens, items[0].line.token_budget, seconds, started - oldest)
-
-
-def _say_started(items: Sequence[Item], started: float) -> None:
-    for item in items:
-        for request, _ in item.wanted_by:
-            request.times.started = request.times.started or started
 
 
 def _remember(items: list[Item], values: Sequence[Any]) -> None:

@@ -21,8 +21,13 @@ _CONDITIONS = {
 _IF_FINGERPRINT = ({"type": "string"}, "Refuse (409) to answer with vectors of another space than this.")
 _EMBEDDING_HEADERS = {
     "X-Fingerprint": ({"type": "string"}, "The vector space. Never compare vectors of two."),
-    "X-Input-Tokens": (_COUNTS, "Tokens of each input, up to 256 inputs."),
-    "X-Dropped-Tokens": (_COUNTS, "Tokens of each input that truncation cut off."),
+    "X-Input-Tokens": (
+        _COUNTS,
+        "Tokens of each input, up to 256 inputs; beyond, see `counts` in the answer, or Arrow.",
+    ),
+    "X-Dropped-Tokens": (_COUNTS, "Tokens of each input that truncation cut off, up to 256 inputs."),
+    "X-Input-Tokens-Total": ({"type": "string", "pattern": r"^\d+$"}, "Of all inputs, beyond 256."),
+    "X-Dropped-Tokens-Total": ({"type": "string", "pattern": r"^\d+$"}, "Of all inputs, beyond 256."),
 }
 
 

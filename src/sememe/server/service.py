@@ -77,20 +77,22 @@ class ScoreCall:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The answer to an EmbedCall, and the model that gave it."""
+    """The answer to an EmbedCall, the model that gave it, and where the time went."""
 
     model: str
     embeddings: Embeddings
+    times: CallTimes
 
 
 @dataclass(frozen=True)
 class Scored:
-    """(N, labels) scores, and what was read."""
+    """(N, labels) scores, what was read, and where the time went."""
 
     model: str
     scores: NDArray[np.float32]
     n_tokens: int
     n_dropped: NDArray[np.int32]
+    times: CallTimes
 
     def ranked(self, top_n: int | None = None) -> list[tuple[int, float]]:
         """(index, score), best first; equal scores in the order given."""
@@ -180,7 +182,7 @@ class Service:
         if self._on_usage is not None:
             self._on_usage(usage)
         _say_done(times, model.name, usage.n_inputs, usage.n_tokens, usage.n_truncated)
-        return Embedded(model.name, embeddings)
+        return Embedded(model.name, embeddings, times)
 
     async def rank(self, call: ScoreCall) -> Scored:
         """As `score`, by a model that gives one score a pair."""
@@ -195,6 +197,7 @@ class Service:
         self._check_size(len(call.pairs))
         line = _score_line(model, call)
         activation = call.activation or model.reranker.default_activation
+        times = CallTimes()
 
         def finish(values: list[RawScore]) -> Scored:
             long = next((i for i, value in enumerate(values) if value.n_dropped), None)
@@ -205,9 +208,8 @@ class Service:
                 )
             logits = np.array([value.logits for value in values], np.float32).reshape(-1, model.reranker.n_labels)
             n_dropped = np.array([value.n_dropped for value in values], np.int32)
-            return Scored(model.name, activated(logits, activation), sum(v.n_tokens for v in values), n_dropped)
+            return Scored(model.name, activated(logits, activation), sum(v.n_tokens for v in values), n_dropped, times)
 
-        times = CallTimes()
         scored = await self.scheduler.run(
             line,
             call.pairs,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from sememe.errors import InputError
 from sememe.records import Tokens
 from sememe.server.queue import Queue
-from sememe.server.work import Item, by_space, tokenized_alone
+from sememe.server.work import Item, by_space, times_of, tokenized_alone
 from sememe.server.workers import Unavailable, Workers
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Tokenizing:
     def _tokenize(self, items: list[Item]) -> None:
         """Items of one space: known values are delivered, the others go into the waiting set with their tokens."""
         queue, line = self._queue, items[0].line
+        started = time.monotonic()
         try:
             known = line.recall([item.input for item in items])
         except Exception as exc:
@@ -53,7 +55,10 @@ class Tokenizing:
         done = [(item, known[i]) for i, item in enumerate(items) if i in known]
         left = [item for i, item in enumerate(items) if i not in known]
         tokens = _tokens(left)
+        seconds = time.monotonic() - started
         with queue.lock:
+            for times in times_of(items):
+                times.tokenizing += seconds
             queue.arriving_tokens -= sum(item.n_estimated for item in items)
             for item in items:
                 item.is_tokenized = True

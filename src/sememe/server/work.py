@@ -62,6 +62,11 @@ def by_space(items: Iterable[Item]) -> list[list[Item]]:
     return list(groups.values())
 
 
+def times_of(items: Iterable[Item]) -> list[CallTimes]:
+    """The clocks of the different requests that want any of the items. The scheduler's lock is held."""
+    return [request.times for request in {request for item in items for request, _ in item.wanted_by}]
+
+
 def tokenized_alone(item: Item) -> Tokens | Exception:
     """One input's tokens, or why it has none."""
     try:

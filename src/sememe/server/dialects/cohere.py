@@ -136,7 +136,7 @@ class Meta(BaseModel):
     billed_units: dict[str, int]
 
 
-class EmbedAnswer(BaseModel):
+class EmbedAnswer(asked.Counted):
     """What `/v2/embed` answers: the vectors by type."""
 
     id: str
@@ -146,7 +146,7 @@ class EmbedAnswer(BaseModel):
     meta: Meta
 
 
-class FloatsAnswer(BaseModel):
+class FloatsAnswer(asked.Counted):
     """What `/v1/embed` answers where no types were asked for."""
 
     id: str

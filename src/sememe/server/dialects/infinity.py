@@ -112,7 +112,7 @@ class Datum(asked.FurtherKinds):
     embedding: list[float] | list[list[float]] | str | None = None
 
 
-class EmbeddingsAnswer(Listed):
+class EmbeddingsAnswer(Listed, asked.Counted):
     """What `/embeddings` answers."""
 
     object: Literal["list"]

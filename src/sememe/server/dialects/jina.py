@@ -115,7 +115,7 @@ class EmbeddingsUsage(BaseModel):
     dropped_tokens: int
 
 
-class EmbeddingsAnswer(BaseModel):
+class EmbeddingsAnswer(asked.Counted):
     """What Jina's `/v1/embeddings` answers."""
 
     model: str

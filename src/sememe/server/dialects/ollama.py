@@ -62,7 +62,7 @@ class EmbeddingsBody(asked.Asked):
     keep_alive: float | asked.Text | None = None
 
 
-class EmbedAnswer(BaseModel):
+class EmbedAnswer(asked.Counted):
     """What `/api/embed` answers; durations in nanoseconds."""
 
     model: str

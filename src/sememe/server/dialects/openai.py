@@ -104,7 +104,7 @@ class EmbeddingDatum(asked.FurtherKinds):
     embedding: list[float] | str | None = None
 
 
-class EmbeddingsAnswer(BaseModel):
+class EmbeddingsAnswer(asked.Counted):
     """What `/v1/embeddings` answers."""
 
     object: Literal["list"]

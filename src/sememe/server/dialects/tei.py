@@ -37,6 +37,7 @@ from sememe.server.dialects.tei_bodies import (
     TokenizeBody,
     side,
 )
+from sememe.server.dialects.tei_headers import compute_headers
 from sememe.server.exchange import Given, Route, get_route, route
 from sememe.server.models import EmbeddingModel, WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
@@ -193,22 +194,14 @@ class Tei:
         answer = await embeddings_answer(
             given.form, embedded, lambda: plain(embedded) if body.outputs is None else all_kinds(embedded.embeddings)
         )
-        milliseconds = str(round((time.perf_counter() - started) * 1e3))
-        answer.headers.update(
-            {
-                "x-compute-type": "gpu"
-                if self._service.models.embedder(body.model).embedder.device != "cpu"
-                else "cpu",
-                "x-compute-tokens": str(embedded.embeddings.usage.n_tokens),
-                "x-compute-characters": str(sum(len(one) for one in body.given())),
-                "x-compute-time": milliseconds,
-                "x-total-time": milliseconds,
-            }
-        )
+        device = self._service.models.embedder(body.model).embedder.device
+        n_tokens = embedded.embeddings.usage.n_tokens
+        answer.headers.update(compute_headers(device, sum(map(len, body.given())), n_tokens, [embedded.times], started))
         return answer
 
     async def rerank(self, body: RerankBody, given: Given) -> Response:
         """The texts, best first."""
+        started = time.perf_counter()
         if not body.texts:
             raise ProblemError(Problem("empty", "`texts` cannot be empty", "texts"))
         call = ScoreCall(
@@ -223,10 +216,19 @@ class Tei:
         scored = await self._service.rank(call)
         texts = body.texts if body.return_text else None
         ranks = [{"index": i, "score": s} | ({"text": texts[i]} if texts else {}) for i, s in scored.ranked()]
-        return json_answer(ranks)
+        n_characters = sum(len(body.query) + len(text) for text in body.texts)
+        return json_answer(ranks, self._scored_headers(body.model, n_characters, [scored], started))
+
+    def _scored_headers(
+        self, name: str | None, n_characters: int, scored: Sequence[Scored], started: float
+    ) -> dict[str, str]:
+        device = self._service.models.scorer(name).reranker.loaded.backend.device
+        n_tokens = sum(one.n_tokens for one in scored)
+        return compute_headers(device, n_characters, n_tokens, [one.times for one in scored], started)
 
     async def predict(self, body: PredictBody, given: Given) -> Response:
         """Scores by label, best first; a flat list of two texts is one pair."""
+        started = time.perf_counter()
         is_one = isinstance(body.inputs, str) or bool(body.inputs and isinstance(body.inputs[0], str))
         rows: list[str | list[str]] = [body.inputs] if is_one else list(body.inputs)  # type: ignore[list-item]
         if not rows:
@@ -249,14 +251,18 @@ class Tei:
             for some in (singles, pairs)
             if some
         ]
-        scored = iter(await asyncio.gather(*map(self._service.score, calls)))
+        found = await asyncio.gather(*map(self._service.score, calls))
+        scored = iter(found)
         of_texts = iter(_predictions(next(scored), labels) if singles else ())
         of_pairs = iter(_predictions(next(scored), labels) if pairs else ())
         answers = [next(of_texts if isinstance(one, str) else of_pairs) for one in inputs]
-        return json_answer(answers[0] if is_one else answers)
+        n_characters = sum(map(len, singles)) + sum(len(text) for pair in pairs for text in pair)
+        headers = self._scored_headers(body.model, n_characters, found, started)
+        return json_answer(answers[0] if is_one else answers, headers)
 
     async def similarity(self, body: SimilarityBody, given: Given) -> Response:
         """Cosine of the source with each sentence; by the model's own similarity where other outputs are asked for."""
+        started = time.perf_counter()
         if not body.inputs.sentences:
             raise ProblemError(Problem("empty", "`inputs.sentences` cannot be empty", "inputs"))
         model = self._service.models.embedder(body.model)
@@ -268,11 +274,17 @@ class Tei:
             EmbedCall(texts, options, body.model, given.conditions)
             for texts in ([body.inputs.source_sentence], body.inputs.sentences)
         ]
-        source, sentences = [e.embeddings for e in await asyncio.gather(*map(self._service.embed, calls))]
+        found = await asyncio.gather(*map(self._service.embed, calls))
+        source, sentences = [one.embeddings for one in found]
         if options.outputs == ("dense",):
-            return json_answer(np.asarray(sentences.dense, np.float32) @ np.asarray(source.dense, np.float32)[0])
-        scores = await asyncio.to_thread(model.embedder.similarity, source, sentences)
-        return json_answer(np.ascontiguousarray(scores[0], np.float32))
+            scores = np.asarray(sentences.dense, np.float32) @ np.asarray(source.dense, np.float32)[0]
+        else:
+            scores = (await asyncio.to_thread(model.embedder.similarity, source, sentences))[0]
+        n_characters = sum(len(text) for call in calls for text in call.inputs)
+        n_tokens = source.usage.n_tokens + sentences.usage.n_tokens
+        device, times = model.embedder.device, [one.times for one in found]
+        headers = compute_headers(device, n_characters, n_tokens, times, started)
+        return json_answer(np.ascontiguousarray(scores, np.float32), headers)
 
     async def tokenize(self, body: TokenizeBody, given: Given) -> Response:
         """Each text's tokens, with the characters that they stand for."""

@@ -178,7 +178,7 @@ class EmbeddingDatum(asked.FurtherKinds):
     late_chunking: LateChunking | None = None
 
 
-class EmbeddingsAnswer(Listed):
+class EmbeddingsAnswer(Listed, asked.Counted):
     """What vLLM's `/v1/embeddings` answers."""
 
     data: list[EmbeddingDatum]
@@ -192,7 +192,7 @@ class PoolingDatum(asked.FurtherKinds):
     data: list[float] | list[list[float]] | str | None = None
 
 
-class PoolingAnswer(Listed):
+class PoolingAnswer(Listed, asked.Counted):
     """What `/pooling` answers."""
 
     data: list[PoolingDatum]
