@@ -73,7 +73,7 @@ def speed(folder: str, texts: Texts) -> dict[str, float]:
         alone, best = _closed(server, texts.even[: len(texts.even) // 4], 1), _closed(server, texts.even, _CLIENTS)
         half = _open(server, texts.even, best.per_second / 2)
         mixed_alone = _closed(server, texts.mixed[: len(texts.mixed) // 4], 1)
-        mixed_half = _open(server, texts.mixed, single.per_second / 2)
+        mixed_half = _open(server, texts.mixed[: len(texts.mixed) // 2], single.per_second / 2)
     return {
         "engine_bulk": bulk,
         "single": single.texts_per_second,

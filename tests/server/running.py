@@ -12,6 +12,7 @@ from unittest.mock import patch
 import uvicorn
 
 from sememe.server.app import make_app
+from sememe.server.joined_writes import JoinedWrites
 from sememe.server.models import Models
 from sememe.server.options import ServerOptions
 from sememe.server.service import Service
@@ -28,7 +29,7 @@ class Running:
 def run(models: Models, options: ServerOptions) -> Iterator[Running]:
     """The server's address, while it runs. The models are left open: other servers of these tests share them."""
     app = make_app(models, options)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, http=JoinedWrites, host="127.0.0.1", port=0, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     with patch.object(Models, "close"):
         thread = threading.Thread(target=server.run, daemon=True)

@@ -10,6 +10,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from sememe.errors import InputError
 from sememe.server.app import make_app
+from sememe.server.joined_writes import JoinedWrites
 from sememe.server.models import Models
 from sememe.server.options import ServerOptions
 
@@ -27,6 +28,8 @@ def run(models: Models, options: ServerOptions) -> bool:
         _check_free(options.host, options.grpc_port)
     config = uvicorn.Config(
         make_app(models, options),
+        http=JoinedWrites,
+        ws="none",
         host=options.host,
         port=options.port,
         uds=None if options.uds is None else str(options.uds),
