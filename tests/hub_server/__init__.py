@@ -19,11 +19,15 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Repository:
-    """Files of one commit. gated: metadata are public, files are not. large: files from this size are "large files"."""
+    """Files of one commit. gated: metadata are public, files are not. large: files from this size are "large files".
+
+    tags: of the repository, as `license:…`.
+    """
 
     files: dict[str, bytes]
     gated: bool = False
     large: int = 1000
+    tags: tuple[str, ...] = ()
 
     @property
     def commit(self) -> str:
@@ -118,7 +122,11 @@ def _handler(hub: HubServer, closing: threading.Event) -> type[BaseHTTPRequestHa
                 }
                 for name, data in repository.files.items()
             ]
-            body = files if tree else {"id": id_, "sha": repository.commit, "siblings": files}
+            body = (
+                files
+                if tree
+                else {"id": id_, "sha": repository.commit, "siblings": files, "tags": list(repository.tags)}
+            )
             return self._send(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
         def _file(self, id_: str, name: str) -> None:

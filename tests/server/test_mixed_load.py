@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from sememe.engine.embedder import Embedder
+from sememe.server.calls import EmbedCall
 from sememe.server.models import EmbeddingModel, Models
 from sememe.server.scheduler import Scheduler
-from sememe.server.service import EmbedCall, Service
+from sememe.server.service import Service
 from server.running import Running
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +19,14 @@ import pytest
 import specimens
 from sememe.engine.embedder import Embedder
 from sememe.errors import CheckpointError, InputError
-from sememe.server import app
+from sememe.server import app, on_demand
+from sememe.server.durations import seconds_of
 from sememe.server.models import EmbeddingModel, ModelOptions, Models, load_model
-from sememe.server.on_demand import OnDemand, seconds_of
+from sememe.server.on_demand import OnDemand, Supply
+from sememe.server.shelves import FolderShelf
 from sememe.server.workers import Unavailable
 from server.conftest import OPTIONS
+from server.embedding_routes import WAYS
 from server.running import run
 
 
@@ -31,11 +36,15 @@ def folder(specimen_folder: Path) -> Path:
     for name in ("one", "two"):
         specimens.make("bert", made / name, sigma=0.3)
     specimens.make("bert", specimen_folder / "outside", sigma=0.3)
+    specimens.make("ms_marco", made / "ranker", sigma=0.3)
     (made / "damaged").mkdir(exist_ok=True)
     (made / "damaged/config.json").write_text("{}")
     if not (made / "link").exists():
         (made / "link").symlink_to(specimen_folder / "outside")
     return made
+
+
+_INFER = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
 
 
 def _post(http: httpx2.Client, model: str) -> httpx2.Response:
@@ -72,33 +81,104 @@ def test_a_model_is_loaded_once_and_the_least_recently_used_goes(embedder: Embed
         assert http.get("/health/ready").status_code == 200
 
 
-def test_a_model_goes_after_its_time(embedder: Embedder, folder: Path) -> None:
-    options = replace(OPTIONS, models_dir=folder, keep_alive_seconds=0.2)
+def _fresh_names(folder: Path, model: str) -> Iterator[str]:
+    """Further names of one checkpoint, so that each request has one to load."""
+    for number in itertools.count():
+        link = folder / f"{model}-{number}"
+        if not link.exists():
+            link.symlink_to(folder / model)
+        yield link.name
+
+
+@pytest.mark.slow
+def test_every_route_that_names_a_model_loads_it(embedder: Embedder, folder: Path) -> None:
+    options = replace(OPTIONS, models_dir=folder, loading=ModelOptions(precision="float32", offline=True))
+    expected = np.asarray(Embedder(folder / "one", precision="float32").embed(["a b c"]).dense)
+    models = Models([EmbeddingModel("tiny", embedder)])
+    names, rankers = _fresh_names(folder, "one"), _fresh_names(folder, "ranker")
+    pair = {"query": "a", "texts": ["b"]}
+    documents = {"query": "a", "documents": ["b"]}
+    scoring: list[tuple[str, dict[str, object]]] = [
+        ("/rerank", pair), ("/rerank", documents), ("/v1/rerank", documents), ("/v2/rerank", documents),
+        ("/infinity/rerank", documents), ("/score", {"text_1": "a", "text_2": "b"}), ("/predict", {"inputs": [["a", "b"]]}),
+    ]  # fmt: skip
+    others: list[tuple[str, dict[str, object]]] = [
+        ("/tokenize", {"inputs": "a"}), ("/tokenize", {"prompt": "a"}), ("/decode", {"ids": [5]}),
+        ("/embed_all", {"inputs": "a"}),
+        ("/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}}),
+    ]  # fmt: skip
+    with run(models, options) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+        for way in WAYS:
+            name = next(names)
+            vectors = way.vectors(way.ask(http, ["a b c"], name))
+            np.testing.assert_allclose(
+                vectors / np.linalg.norm(vectors), expected / np.linalg.norm(expected), atol=1e-6
+            )
+            assert name in models.names(), way
+        for path, body in [*((path, body | {"model": next(rankers)}) for path, body in scoring),
+                           *((path, body | {"model": next(names)}) for path, body in others)]:  # fmt: skip
+            answer = http.post(path, json=body)
+            assert answer.status_code == 200, (path, answer.text)
+            assert body["model"] in models.names()
+        for path in (
+            "/info?model=NAME",
+            "/v2/models/NAME",
+            "/v2/models/NAME/ready",
+            "/v2/models/NAME/versions/1/ready",
+        ):
+            name = next(names)
+            assert http.get(path.replace("NAME", name)).status_code == 200, path
+            assert name in models.names(), path
+
+
+def test_lists_name_what_could_be_loaded_and_load_nothing(embedder: Embedder, folder: Path) -> None:
+    options = replace(OPTIONS, models_dir=folder, loading=ModelOptions(precision="float32", offline=True))
     models = Models([EmbeddingModel("tiny", embedder)])
     with run(models, options) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
-        assert _post(http, "one").status_code == 200
-        for _ in range(500):
-            if models.names() == ["tiny"]:
-                break
-            time.sleep(0.02)
-        assert models.names() == ["tiny"]
-        assert _post(http, "one").status_code == 200
+        assert http.post("/v2/models/two/infer", json=_INFER).status_code == 200
+        expected = {"tiny": True, "two": True, "one": False, "damaged": False}
+
+        def seen(found: dict[str, bool]) -> dict[str, bool]:
+            return {name: found[name] for name in expected}
+
+        cards = http.get("/v1/models").json()["data"]
+        assert seen({card["id"]: card["status"]["value"] == "loaded" for card in cards}) == expected
+        assert "link" not in [card["id"] for card in cards]
+        cards = http.get("/infinity/models").json()["data"]
+        assert seen({card["id"]: card["backend"] != "unloaded" for card in cards}) == expected
+        running = [tag["name"] for tag in http.get("/api/ps").json()["models"]]
+        assert seen({tag["name"]: tag["name"] in running for tag in http.get("/api/tags").json()["models"]}) == expected
+        index = http.post("/v2/repository/index", content=b"").json()
+        assert seen({entry["name"]: entry["state"] == "READY" for entry in index}) == expected
+        ready = http.post("/v2/repository/index", json={"ready": True}).json()
+        assert [entry["name"] for entry in ready] == ["tiny", "two"]
+        assert http.get("/v1/models/one").json()["status"] == {"value": "unloaded"}
+        assert http.get("/v1/models/nothing").status_code == 404
+        assert models.names() == ["tiny", "two"]
 
 
-def test_ollamas_keep_alive(embedder: Embedder, folder: Path) -> None:
+def test_a_model_goes_after_its_time_or_after_ollamas_keep_alive(
+    embedder: Embedder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_demand, "_SWEEP_SECONDS", 0.05)
     models = Models([EmbeddingModel("tiny", embedder)])
-    with (
-        run(models, replace(OPTIONS, models_dir=folder)) as server,
-        httpx2.Client(base_url=server.url, timeout=60) as http,
-    ):
-        body = {"model": "one", "input": "a"}
+    options = replace(OPTIONS, models_dir=folder, keep_alive_seconds=0.2)
+    with run(models, options) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+
+        def wait_until_it_goes() -> None:
+            for _ in range(500):
+                if models.names() == ["tiny"]:
+                    return
+                time.sleep(0.02)
+            raise AssertionError(f"{models.names()} are there still")
+
+        assert _post(http, "one").status_code == 200
+        wait_until_it_goes()
+        assert _post(http, "one").status_code == 200
+        body = {"model": "two", "input": "a"}
         assert http.post("/api/embed", json=body | {"keep_alive": "soon"}).status_code == 400
         assert http.post("/api/embed", json=body | {"keep_alive": "100ms"}).status_code == 200
-        for _ in range(500):
-            if models.names() == ["tiny"]:
-                break
-            time.sleep(0.02)
-        assert models.names() == ["tiny"]
+        wait_until_it_goes()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +209,7 @@ def test_a_model_in_use_stays_and_a_failed_load_is_tried_again(folder: Path, emb
     def load(name: str, path: str) -> Any:
         if failures:
             raise failures.pop()
+        time.sleep(0.05)
         return _Fake(name)
 
     async def warm_up(model: object) -> None:
@@ -136,20 +217,25 @@ def test_a_model_in_use_stays_and_a_failed_load_is_tried_again(folder: Path, emb
 
     async def main() -> Any:
         models = Models([EmbeddingModel("tiny", embedder)])
-        on_demand = OnDemand(models, folder, load, warm_up, memory_bytes=n_bytes)
+        shelved = OnDemand(models, Supply(load, (FolderShelf(folder),), memory_bytes=n_bytes), warm_up)
         with pytest.raises(CheckpointError, match="damaged"):
-            async with on_demand.held("one"):
+            async with shelved.held("one"):
                 pass
-        async with on_demand.held("one"), on_demand.held("one"):
+        async with shelved.held("one"), shelved.held("one"):
             one: Any = models.find("one")
             with pytest.raises(Unavailable, match="in use"):
-                async with on_demand.held("two"):
+                async with shelved.held("two"):
                     pass
             assert models.find("one") is one
-        async with on_demand.held("two"):
+        async with shelved.held("two"):
             assert "one" not in models.names()
+        with pytest.raises(TimeoutError, match="while one was loaded"):
+            async with shelved.held("one", timeout_seconds=0.01):
+                pass
+        async with shelved.held("one"):  # the load went on for whoever still wants it
+            assert "one" in models.names()
         return one
 
     assert asyncio.run(main()).is_closed  # its thread has ended with the loop
     with pytest.raises(InputError, match="no folder"):
-        OnDemand(Models([EmbeddingModel("tiny", embedder)]), folder / "nowhere", load, warm_up)
+        FolderShelf(folder / "nowhere")

@@ -17,8 +17,8 @@ from sememe.engine.reranker import Reranker
 from sememe.records import Embeddings, Usage
 from sememe.server.answers import Form, embeddings_answer
 from sememe.server.call_times import CallTimes
+from sememe.server.calls import Embedded
 from sememe.server.dialects.tei_headers import compute_headers
-from sememe.server.service import Embedded
 
 TIMES = ("x-tokenization-time", "x-queue-time", "x-inference-time", "x-compute-time", "x-total-time")
 

@@ -136,7 +136,8 @@ def _check(answer: httpx2.Response, name: str, validators: dict[Any, Any], *dial
 
 def test_every_route_that_takes_a_body_is_here(http: httpx2.Client) -> None:
     paths = http.get("/openapi.json").json()["paths"]
-    assert {path for path, methods in paths.items() if "post" in methods} == {name.partition(" ")[0] for name in RIGHT}
+    with_body = {path for path, methods in paths.items() if "requestBody" in methods.get("post", {})}
+    assert with_body == {name.partition(" ")[0] for name in RIGHT}
 
 
 @pytest.mark.parametrize("name", RIGHT)

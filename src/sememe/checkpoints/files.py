@@ -26,7 +26,14 @@ _MARKS = ("config.json", "modules.json")
 
 
 class NotHere(Exception):  # no failure by itself: the next source is asked
-    """A source does not have the checkpoint. The message says why; the user sees it if no source has it."""
+    """A source does not have the checkpoint. The message says why; the user sees it if no source has it.
+
+    may_pass: the source could not be asked now; later it may have it.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 def needed_files(names: Iterable[str]) -> list[str]:

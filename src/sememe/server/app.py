@@ -23,17 +23,19 @@ from sememe.server.exchange import Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
 from sememe.server.models import Models, load_model
-from sememe.server.on_demand import OnDemand
+from sememe.server.on_demand import Supply
 from sememe.server.openapi import openapi_document
 from sememe.server.options import ServerOptions
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.scheduler import Scheduler
 from sememe.server.service import Service
 from sememe.server.shared_paths import by_field
+from sememe.server.shelves import FolderShelf, HubShelf, Shelf
 
 # Whose errors are said below a prefix, where a path is no route's own.
 _PREFIXES: tuple[tuple[str, Dialect], ...] = (
     ("/v2/models", oip.DIALECT),
+    ("/v2/repository", oip.DIALECT),
     ("/api/", ollama.DIALECT),
     ("/infinity/", infinity.DIALECT),
     ("/v1/collections", COLLECTIONS),
@@ -46,7 +48,9 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     metrics = Metrics()
     scheduler = Scheduler(options.scheduling, metrics)
     metrics.watch(scheduler.health)
-    service = Service(models, scheduler, max_inputs=options.max_inputs, on_usage=metrics.embedded)
+    service = Service(
+        models, scheduler, max_inputs=options.max_inputs, on_usage=metrics.embedded, supply=_supply(options)
+    )
     routes = [*all_routes(service), *_own_routes(service, metrics)]
     library = None if options.collections_dir is None else Library(options.collections_dir, service)
     if library is not None:
@@ -56,16 +60,15 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         if library is not None:
             library.attach(asyncio.get_running_loop())
-        await service.warm_up()
-        app.state.on_demand = on_demand = _on_demand(service, options)
-        sweeping = None if on_demand is None else asyncio.create_task(on_demand.sweep_forever())
+        await service.canary.warm_up()
+        sweeping = asyncio.create_task(service.on_demand.sweep_forever())
         if options.grpc_port is not None:
             from sememe.server.tei_grpc.serving import start
 
             grpc_server, app.state.grpc_port = await start(service, options, options.grpc_port)
         yield
-        if sweeping is not None:
-            sweeping.cancel()
+        sweeping.cancel()
+        service.on_demand.close()
         if options.grpc_port is not None:
             await grpc_server.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
@@ -110,14 +113,15 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     return app
 
 
-def _on_demand(service: Service, options: ServerOptions) -> OnDemand | None:
-    if options.models_dir is None:
-        return None
-    return OnDemand(
-        service.models,
-        options.models_dir,
-        lambda name, folder: load_model(name, folder, options.loading),
-        service.warm_up_one,
+def _supply(options: ServerOptions) -> Supply:
+    shelves: list[Shelf] = []
+    if options.models_dir is not None:
+        shelves.append(FolderShelf(options.models_dir))
+    if options.allow_pull:
+        shelves.append(HubShelf(options.loading))
+    return Supply(
+        lambda name, checkpoint: load_model(name, checkpoint, options.loading),
+        tuple(shelves),
         memory_bytes=options.model_memory,
         keep_alive_seconds=options.keep_alive_seconds,
     )
@@ -187,7 +191,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[Route]:
 
     async def ready(request: Request) -> Response:
         try:
-            await service.check_canary()
+            await service.canary.check()
         except Exception as error:
             answer = refusal(tei.DIALECT, error)
             answer.status_code = 503

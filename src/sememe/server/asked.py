@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sememe.errors import InputError
-from sememe.records import EmbedOptions, Output, OutputDtype, TruncationSide
+from sememe.records import EmbedOptions, Output, OutputDtype, Role, TruncationSide
 from sememe.server.models import EmbeddingModel
-from sememe.server.service import options_for_task
 
 Flag = Annotated[bool, Field(strict=True)]
 Truncate = Flag | Literal["end", "start", "error", "none", "END", "START", "ERROR", "NONE"]
@@ -61,8 +60,32 @@ class Asked(Body):
         if self.input_type is not None:
             if self.prompt_name is not None or self.prompt is not None:
                 raise InputError("Give one of input_type, prompt_name and prompt; more than one was given.")
-            options = options_for_task(model, self.input_type, options)
+            options = _options_for_task(model, self.input_type, options)
         return replace(options, **changes)
+
+
+_ROLES: dict[str, Role] = {
+    "search_query": "query",
+    "query": "query",
+    "retrieval.query": "query",
+    "search_document": "document",
+    "document": "document",
+    "passage": "document",
+    "retrieval.passage": "document",
+}
+
+
+def _options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) -> EmbedOptions:
+    """The options with the model's own adapter or prompt of that name, else with the role it means.
+
+    Classification, clustering and the like are no roles: a model without a prompt of that name embeds as it always does.
+    """
+    recipe = model.engine.checkpoint.recipe
+    if task in recipe.adapters:
+        return replace(options, task=task)
+    if task in recipe.prompts:
+        return replace(options, prompt_name=task)
+    return replace(options, role=_ROLES.get(task))
 
 
 def allows_cutting(truncate: bool | str | None) -> bool:

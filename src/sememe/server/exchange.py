@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -15,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
-from sememe.server.on_demand import OnDemand
+from sememe.server.calls import Conditions
 from sememe.server.problems import Problem, ProblemError, problem_of
-from sememe.server.service import Conditions
+from sememe.server.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _N_ERRORS_SHOWN = 5
 _CLIENT_CLOSED_REQUEST = 499
+# What is left at least of a deadline after the loading of models.
+_SHORTEST_SECONDS = 1e-3
 
 
 class Dialect(Protocol):
@@ -65,7 +68,8 @@ class Route:
     """One path, for the application and its OpenAPI document.
 
     claims: several where dialects share the path; the first one's errors are said where nobody else is asked.
-    gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts.
+    gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts. query: names of what may stand in the
+    query string.
     """
 
     path: str
@@ -74,11 +78,17 @@ class Route:
     method: str = "POST"
     summary: str = ""
     gives_embeddings: bool = False
+    query: tuple[str, ...] = ()
 
     @property
     def dialect(self) -> Dialect:
         """Whose errors are said where nobody else is asked."""
         return self.claims[0].dialect
+
+
+def models_of(body: BaseModel) -> Sequence[str | None]:
+    """The models that a body names: its field `model`, where it has one."""
+    return [getattr(body, "model", None)]
 
 
 def route(
@@ -90,15 +100,19 @@ def route(
     answer: Any,
     summary: str,
     gives_embeddings: bool = False,
+    names_models: Callable[[Body], Sequence[str | None]] = models_of,
 ) -> Route:
-    """A route that reads a JSON body of that type and answers with what the handler gives."""
+    """A route that reads a JSON body of that type and answers with what the handler gives, its models there meanwhile."""
 
     async def endpoint(request: Request) -> Response:
         try:
             parsed = read_body(await _json_bytes(request), body)
-            given = Given(request, conditions(request), form_of(request.headers.get("accept", "")))
-            async with _held(request, parsed):
-                return await unless_gone(request, handler(parsed, given))
+            names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
+
+            async def answered(said: Conditions) -> Response:
+                return await handler(parsed, Given(request, said, form_of(request.headers.get("accept", ""))))
+
+            return await unless_gone(request, with_models(request, names, answered, keep_alive))
         except Exception as error:
             return refusal(dialect, error)
 
@@ -106,24 +120,45 @@ def route(
     return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings)
 
 
-def _held(request: Request, body: BaseModel) -> AbstractAsyncContextManager[None]:
-    """The body's model, there for as long as the request lasts, where models are loaded on demand."""
-    on_demand: OnDemand | None = getattr(request.app.state, "on_demand", None)
-    if on_demand is None:
-        return nullcontext()
-    return on_demand.held(getattr(body, "model", None), getattr(body, "keep_alive", None))
+async def with_models(
+    request: Request,
+    names: Sequence[str | None],
+    work: Callable[[Conditions], Awaitable[Response]],
+    keep_alive: float | str | None = None,
+) -> Response:
+    """The work's answer, with the models of these names there until it is done; loading them counts to the deadline."""
+    service: Service = request.app.state.service
+    said, started = conditions(request), time.monotonic()
+    async with AsyncExitStack() as holding:
+        for name in names:
+            await holding.enter_async_context(service.on_demand.held(name, keep_alive, said.timeout_seconds))
+            if said.timeout_seconds is not None:
+                left = said.timeout_seconds - (time.monotonic() - started)
+                said, started = replace(said, timeout_seconds=max(left, _SHORTEST_SECONDS)), time.monotonic()
+        return await work(said)
 
 
-def get_route(path: str, dialect: Dialect, handler: Endpoint, *, answer: Any, summary: str) -> Route:
-    """A route without a body. answer: None where the answer is empty or no JSON."""
+def get_route(
+    path: str,
+    dialect: Dialect,
+    handler: Endpoint,
+    *,
+    answer: Any,
+    summary: str,
+    names_model: Callable[[Request], str | None] | None = None,
+    query: tuple[str, ...] = (),
+) -> Route:
+    """A route without a body. answer: None where the answer is empty or no JSON. names_model: the one it is about."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            return await handler(request)
+            if names_model is None:
+                return await handler(request)
+            return await with_models(request, [names_model(request)], lambda said: handler(request))
         except Exception as error:
             return refusal(dialect, error)
 
-    return Route(path, endpoint, (Claim(dialect, None, answer),), method="GET", summary=summary)
+    return Route(path, endpoint, (Claim(dialect, None, answer),), method="GET", summary=summary, query=query)
 
 
 class ClientGone(SememeError):

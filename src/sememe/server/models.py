@@ -67,6 +67,11 @@ class EmbeddingModel:
         """As the lists of models say it."""
         return "embedding"
 
+    @property
+    def checkpoint(self) -> str:
+        """What the checkpoint is called where it comes from: an id on the hub, or a folder."""
+        return self.embedder.name
+
     def close(self) -> None:
         """Let the threads go."""
         self.embedder.close()
@@ -87,6 +92,11 @@ class ScoringModel:
     def kind(self) -> str:
         """As the lists of models say it."""
         return "reranker" if self.reranker.n_labels == 1 else "classifier"
+
+    @property
+    def checkpoint(self) -> str:
+        """What the checkpoint is called where it comes from: an id on the hub, or a folder."""
+        return self.reranker.loaded.found.name
 
     def close(self) -> None:
         """Let the threads go."""
@@ -113,6 +123,11 @@ class Models:
             if name not in self._names:
                 raise InputError(f"Alias {alias!r} is for {name!r}, which is not served; {self._known()} are.")
             self._names[alias] = self._names[name]
+        # What was started by a short name is known by its full one too, which no list shows.
+        self._checkpoints = {model.checkpoint: model for model in models}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names or name in self._checkpoints
 
     def __iter__(self) -> Iterator[Model]:
         return iter(list(self._models.values()))
@@ -133,12 +148,13 @@ class Models:
         """The model of that name; None is the first. Raises NotFound."""
         if not name:
             return next(iter(self._models.values()))
-        if name not in self._names:
+        found = self._names.get(name) or self._checkpoints.get(name)
+        if found is None:
             raise NotFound(
-                f"Model {name!r} is not served here; {self._known()} are. Name one of them, or start the server with "
-                f"--alias {name}=MODEL."
+                f"Model {name[:200]!r} is not served here; {self._known()} are. Name one of them, or start the server "
+                f"with --alias {name[:200]}=MODEL."
             )
-        return self._names[name]
+        return found
 
     def embedder(self, name: str | None) -> EmbeddingModel:
         """The embedder of that name; None is the first there is. Raises NotFound, InputError."""

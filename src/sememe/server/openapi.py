@@ -97,6 +97,8 @@ def _parameters(declared: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in re.findall(r"\{(\w+)", declared.path):
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
+    for name in declared.query:
+        found.append({"name": name, "in": "query", "required": False, "schema": {"type": "string"}})
     headers = dict(_CONDITIONS) if declared.method == "POST" else {}
     if declared.gives_embeddings:
         headers["If-Fingerprint"] = _IF_FINGERPRINT

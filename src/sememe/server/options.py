@@ -21,8 +21,9 @@ class ServerOptions:
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.
     collections_dir: where collections are kept that requests may name; None for none.
-    models_dir: requests may name its sub-folders that are checkpoints; they are loaded on first use. model_memory: bytes of
-    the weights that are so loaded at once; None sets no limit. keep_alive_seconds: unused for so long, they go.
+    models_dir: requests may name its sub-folders that are checkpoints; they are loaded on first use. allow_pull: requests
+    may name any model of the hub, which is brought. model_memory: bytes of the weights that are so loaded at once, and of
+    the largest that is brought; None sets no limit. keep_alive_seconds: unused for so long, they go.
     uds: a Unix socket instead of host and port. certificate, key: files in PEM, for TLS.
     """
 
@@ -33,6 +34,7 @@ class ServerOptions:
     grpc_port: int | None = None
     collections_dir: Path | None = None
     models_dir: Path | None = None
+    allow_pull: bool = False
     model_memory: int | None = None
     keep_alive_seconds: float | None = None
     uds: Path | None = None
@@ -60,6 +62,8 @@ class ServerOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} is {value}; expected more than 0.")
+        if self.allow_pull and self.model_memory is None:
+            raise InputError("allow_pull lets requests name models of any size: set model_memory, in bytes, too.")
         for name in ("port", "grpc_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65535:

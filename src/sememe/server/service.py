@@ -1,103 +1,31 @@
-"""What every dialect calls: embed, score, tokenize, decode. A dialect parses into these records and writes their answers."""
+"""What every dialect calls: embed, score, tokenize, decode. A dialect parses into `calls` and writes their answers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sememe.checkpoints.tokenizer import SpelledTokens
 from sememe.engine.engine import RawEmbedding
-from sememe.engine.reranker import ScoreActivation, activated
+from sememe.engine.reranker import activated
 from sememe.engine.spans import Span
 from sememe.errors import CollectionMismatch, InputError
-from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Role, TruncationSide, Usage
+from sememe.records import Embeddings, MultiVectorEmbeddings, Usage
 from sememe.server import request_log
 from sememe.server.call_times import CallTimes
+from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall, Scored
+from sememe.server.canary import Canary
 from sememe.server.line import Line
 from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
 from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
+from sememe.server.on_demand import OnDemand, Supply
 from sememe.server.scheduler import Health, Scheduler
 from sememe.server.traces import call_spans
-from sememe.server.waiting import Lane
-from sememe.server.workers import Unavailable
-
-CANARY = "A canary in the coal mine: its vector is known."
-# The canary's vector may differ from the one at start-up by the order of sums in another batch, in bfloat16.
-_CANARY_COSINE = 0.995
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a request says besides its inputs, on every route, in headers.
-
-    if_fingerprint: refuse to answer with vectors of another space. timeout_seconds: after which nobody wants the
-    answer. lane: None decides by the number of inputs.
-    """
-
-    if_fingerprint: str | None = None
-    timeout_seconds: float | None = None
-    lane: Lane | None = None
-
-
-_NO_CONDITIONS = Conditions()
-_AS_THE_CHECKPOINT_SAYS = EmbedOptions()
-
-
-@dataclass(frozen=True)
-class EmbedCall:
-    """Inputs to embed. model: None is the server's first embedder."""
-
-    inputs: Sequence[str]
-    options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
-    model: str | None = None
-    conditions: Conditions = _NO_CONDITIONS
-
-
-@dataclass(frozen=True)
-class ScoreCall:
-    """Pairs, or single texts for a classifier, to score.
-
-    activation: None is the model's own. truncate: False refuses what is too long; side: where it loses tokens else.
-    """
-
-    pairs: Sequence[tuple[str, str]] | Sequence[str]
-    model: str | None = None
-    activation: ScoreActivation | None = None
-    instruction: str | None = None
-    truncate: bool = True
-    side: TruncationSide = "right"
-    conditions: Conditions = _NO_CONDITIONS
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """The answer to an EmbedCall, the model that gave it, and where the time went."""
-
-    model: str
-    embeddings: Embeddings
-    times: CallTimes
-
-
-@dataclass(frozen=True)
-class Scored:
-    """(N, labels) scores, what was read, and where the time went."""
-
-    model: str
-    scores: NDArray[np.float32]
-    n_tokens: int
-    n_dropped: NDArray[np.int32]
-    times: CallTimes
-
-    def ranked(self, top_n: int | None = None) -> list[tuple[int, float]]:
-        """(index, score), best first; equal scores in the order given."""
-        order = np.argsort(-self.scores[:, 0], kind="stable")[:top_n]
-        return [(int(i), float(self.scores[i, 0])) for i in order]
 
 
 class Service:
@@ -110,12 +38,18 @@ class Service:
         *,
         max_inputs: int = 2048,
         on_usage: Callable[[Usage], None] | None = None,
+        supply: Supply | None = None,
     ) -> None:
-        """max_inputs: of one request. on_usage: told of every call that was embedded."""
+        """max_inputs: of one request. on_usage: told of every call that was embedded. supply: of models on demand."""
         self._on_usage = on_usage
         self.models, self.scheduler, self._max_inputs = models, scheduler, max_inputs
-        self._canaries: dict[str, NDArray[np.float32]] = {}
+        self.canary = Canary(models, self.embed, self.score)
+        self.on_demand = OnDemand(models, supply or Supply(), self.canary.send)
         self.started = time.time()
+
+    def health(self) -> Health:
+        """How the scheduler goes."""
+        return self.scheduler.health()
 
     @property
     def max_inputs(self) -> int:
@@ -264,72 +198,6 @@ class Service:
                     )
         return await asyncio.to_thread(lambda: [tokenizer.decode(row, special=special) for row in ids])
 
-    # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def health(self) -> Health:
-        """How the scheduler goes."""
-        return self.scheduler.health()
-
-    async def warm_up(self) -> None:
-        """Send the canary through every model once and remember its answer; the server is ready afterwards."""
-        for model in self.models:
-            self._canaries[model.name] = await self._canary(model, 120.0)
-
-    async def warm_up_one(self, model: EmbeddingModel | ScoringModel) -> None:
-        """Send the canary through one model."""
-        await self._canary(model, 120.0)
-
-    async def check_canary(self, timeout_seconds: float = 5.0) -> None:
-        """Send the canary through the real queue. Raises Unavailable, TimeoutError, and what embedding raises."""
-        if not self._canaries:
-            raise Unavailable("The server is not ready: its models are warming up.")
-        for model in self.models:
-            if model.name not in self._canaries:  # loaded on demand: it may go at any time
-                continue
-            known, now = self._canaries[model.name], await self._canary(model, timeout_seconds)
-            lengths = float(np.linalg.norm(known) * np.linalg.norm(now))
-            if not np.isfinite(now).all() or float(known @ now) < _CANARY_COSINE * lengths:
-                raise Unavailable(f"{model.name} gives another vector for the canary than at the start.")
-
-    async def _canary(self, model: EmbeddingModel | ScoringModel, timeout_seconds: float) -> NDArray[np.float32]:
-        conditions = Conditions(timeout_seconds=timeout_seconds, lane="interactive")
-        if isinstance(model, ScoringModel):
-            scored = await self.score(ScoreCall([(CANARY, CANARY)], model.name, "identity", conditions=conditions))
-            return scored.scores[0]
-        output = model.engine.checkpoint.recipe.outputs[0]
-        call = EmbedCall([CANARY], EmbedOptions(prompt="", outputs=(output,)), model.name, conditions=conditions)
-        embeddings = (await self.embed(call)).embeddings
-        if embeddings.dense is not None:
-            return np.asarray(embeddings.dense[0], np.float32)
-        if embeddings.multi_vector is not None:
-            return np.asarray(embeddings.multi_vector[0].mean(0), np.float32)
-        assert embeddings.sparse is not None
-        return embeddings.sparse.values
-
-
-_ROLES: dict[str, Role] = {
-    "search_query": "query",
-    "query": "query",
-    "retrieval.query": "query",
-    "search_document": "document",
-    "document": "document",
-    "passage": "document",
-    "retrieval.passage": "document",
-}
-
-
-def options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) -> EmbedOptions:
-    """The options with the model's own adapter or prompt of that name, else with the role it means.
-
-    Classification, clustering and the like are no roles: a model without a prompt of that name embeds as it always does.
-    """
-    recipe = model.engine.checkpoint.recipe
-    if task in recipe.adapters:
-        return replace(options, task=task)
-    if task in recipe.prompts:
-        return replace(options, prompt_name=task)
-    return replace(options, role=_ROLES.get(task))
-
 
 def _say_done(times: CallTimes, model: str, n_inputs: int, n_tokens: int, n_truncated: int) -> None:
     """To the request's line in the log and to its trace."""
@@ -343,17 +211,6 @@ def _score_line(model: ScoringModel, call: ScoreCall) -> Line:
     if call.side == "right":
         return model.line(call.instruction)
     return PairLine(model.name, model.reranker, call.instruction, call.side)
-
-
-def joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
-    """One text of these parts, with a blank where neither has one at the seam, and where each part is in it."""
-    text, spans = "", []
-    for part in parts:
-        if text and part and not text[-1].isspace() and not part[0].isspace():
-            text += " "
-        spans.append((len(text), len(text) + len(part)))
-        text += part
-    return text, tuple(spans)
 
 
 def _stacked_states(values: Sequence[RawEmbedding], fingerprint: str) -> Embeddings:

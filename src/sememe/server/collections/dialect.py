@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sememe.server.answers import json_answer
 from sememe.server.collections import bodies
-from sememe.server.exchange import Claim, Given, Route, refusal, route
+from sememe.server.exchange import Claim, Given, Route, models_of, refusal, route
 from sememe.server.problems import Problem
 
 ALL, ONE = "/v1/collections", "/v1/collections/{name}"
@@ -44,9 +44,10 @@ def post_route(
     handler: Callable[[Any, Given], Awaitable[Response]],
     answer: Any,
     summary: str,
+    names_models: Callable[[Any], Sequence[str | None]] = models_of,
 ) -> Route:
-    """A route that reads a JSON body."""
-    return route(path, DIALECT, body, handler, answer=answer, summary=summary)
+    """A route that reads a JSON body. names_models: the models that a body names, to be there meanwhile."""
+    return route(path, DIALECT, body, handler, answer=answer, summary=summary, names_models=names_models)
 
 
 def delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:

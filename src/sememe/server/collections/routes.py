@@ -18,11 +18,12 @@ from sememe.collections.options import CollectionOptions
 from sememe.collections.reading.streams import read_items
 from sememe.collections.searching import RerankFunction
 from sememe.errors import InputError
+from sememe.server.calls import ScoreCall
 from sememe.server.collections import bodies
 from sememe.server.collections.dialect import ALL, DIALECT, ONE, answer_of, delete_route, name_of, post_route
 from sememe.server.collections.library import Library
 from sememe.server.exchange import Given, Route, get_route
-from sememe.server.service import ScoreCall, Service
+from sememe.server.service import Service
 
 
 def routes(library: Library, service: Service) -> list[Route]:
@@ -37,14 +38,25 @@ def routes(library: Library, service: Service) -> list[Route]:
         post_route(
             f"{ONE}/documents/delete", bodies.DeleteBody, do.delete_documents, bodies.DeletedAnswer, "Delete documents"
         ),
-        post_route(f"{ONE}/query", bodies.QueryBody, do.query, bodies.QueryAnswer, "Find by text or vector"),
         post_route(
-            f"{ONE}/context", bodies.ContextBody, do.context, bodies.ContextAnswer, "Passages for a language model"
+            f"{ONE}/query", bodies.QueryBody, do.query, bodies.QueryAnswer, "Find by text or vector", _rerankers
+        ),
+        post_route(
+            f"{ONE}/context",
+            bodies.ContextBody,
+            do.context,
+            bodies.ContextAnswer,
+            "Passages for a language model",
+            _rerankers,
         ),
         post_route(f"{ONE}/snapshot", bodies.Nothing, do.snapshot, bodies.SnapshotAnswer, "Copy a collection"),
         get_route(f"{ONE}/documents/{{id:path}}", DIALECT, do.get, answer=bodies.DocumentAnswer, summary="A document"),
         delete_route(f"{ONE}/documents/{{id:path}}", do.delete_document, bodies.DeletedAnswer, "Delete a document"),
     ]
+
+
+def _rerankers(body: bodies.FindBody) -> list[str | None]:
+    return [body.rerank]
 
 
 class _Handlers:

@@ -19,9 +19,10 @@ from pydantic import BaseModel, Field, model_validator
 from sememe.records import EmbedOptions, OutputDtype
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, json_answer, refuse_forms, sparse_row
+from sememe.server.calls import EmbedCall, Embedded, ScoreCall
 from sememe.server.exchange import Given, Route, route
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
 
 _STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "wrong_model": 400}

@@ -17,10 +17,11 @@ from pydantic import BaseModel, Field
 
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer
+from sememe.server.calls import EmbedCall, Embedded, ScoreCall
 from sememe.server.exchange import Given, Route, get_route, route
-from sememe.server.models import EmbeddingModel
+from sememe.server.on_demand import Offered
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
 
 FIELDS = ("modality",)
@@ -158,7 +159,7 @@ class Stats(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """One model that is served."""
+    """One model that a request may name. backend: its number type, or `unloaded`, and then no capability is known."""
 
     id: str
     stats: Stats
@@ -231,7 +232,9 @@ def routes(service: Service) -> list[Route]:
         return json_answer({"object": "classify", "data": data} | _facts(scored.model, scored.n_tokens))
 
     async def models(request: Request) -> Response:
-        return json_answer({"object": "list", "data": [_card(service, name) for name in service.models.names()]})
+        return json_answer(
+            {"object": "list", "data": [_card(service, one) for one in await service.on_demand.offered()]}
+        )
 
     async def health(request: Request) -> Response:
         return json_answer({"unix": time.time()})
@@ -262,11 +265,11 @@ def _answer(embedded: Embedded, *, base64: bool) -> dict[str, Any]:
     return {"object": "list", "data": data} | _facts(embedded.model, embeddings.usage.n_tokens)
 
 
-def _card(service: Service, name: str) -> dict[str, Any]:
-    model, health = service.models.find(name), service.health()
-    capabilities = (
-        ["embed"] if isinstance(model, EmbeddingModel) else ["rerank" if model.kind == "reranker" else "classify"]
-    )
+_CAPABILITIES = {"embedding": "embed", "reranker": "rerank", "classifier": "classify"}
+
+
+def _card(service: Service, one: Offered) -> dict[str, Any]:
+    health = service.health()
     stats = {
         "queue_fraction": health.queue_tokens / service.scheduler.options.queue_tokens,
         "queue_absolute": health.queue_inputs,
@@ -274,11 +277,11 @@ def _card(service: Service, name: str) -> dict[str, Any]:
         "batch_size": service.max_inputs,
     }
     return {
-        "id": name,
+        "id": one.name,
         "stats": stats,
         "object": "model",
         "owned_by": "sememe",
         "created": int(service.started),
-        "backend": model.engine.precision,
-        "capabilities": capabilities,
+        "backend": one.model.engine.precision if one.model else "unloaded",
+        "capabilities": [_CAPABILITIES[one.model.kind]] if one.model else [],
     }

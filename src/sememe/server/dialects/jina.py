@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -18,12 +19,14 @@ from fastapi import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from sememe.engine.spans import Span
 from sememe.records import EmbedOptions, OutputDtype
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer, refuse_forms
+from sememe.server.calls import EmbedCall, Embedded, ScoreCall
 from sememe.server.exchange import Given, Route, route
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Service, joined
+from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
 
 # Fields that say a body of /v1/embeddings is Jina's.
@@ -129,7 +132,7 @@ def embeddings_route(path: str, service: Service) -> Route:
 
     async def embeddings(body: EmbeddingsBody, given: Given) -> Response:
         texts, types, options = body.texts(), body.types(), _options(service, body)
-        text, spans = joined(texts)
+        text, spans = _joined(texts)
         inputs = [text] if body.late_chunking else texts
         calls = [
             EmbedCall(inputs, replace(options, dtype=_DTYPES.get(kind, options.dtype)), body.model, given.conditions)
@@ -162,6 +165,17 @@ def _options(service: Service, body: EmbeddingsBody) -> EmbedOptions:
     if body.task is not None and body.input_type is None:
         body = body.model_copy(update={"input_type": body.task})
     return body.options(service.models.embedder(body.model), **changes)
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    """One text of these parts, with a blank where neither has one at the seam, and where each part is in it."""
+    text, spans = "", []
+    for part in parts:
+        if text and part and not text[-1].isspace() and not part[0].isspace():
+            text += " "
+        spans.append((len(text), len(text) + len(part)))
+        text += part
+    return text, tuple(spans)
 
 
 def _answer(body: EmbeddingsBody, types: list[EmbeddingType], found: list[Embedded]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer
+from sememe.server.calls import EmbedCall, Embedded
 from sememe.server.exchange import Given, Route, route
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, Service
+from sememe.server.service import Service
 
 _STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "wrong_model": 400}
 

@@ -18,10 +18,12 @@ from sememe import __version__
 from sememe.records import Embeddings
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer, sparse_row
+from sememe.server.calls import EmbedCall, Embedded
 from sememe.server.exchange import Given, Route, get_route, route
 from sememe.server.models import WrongModel
+from sememe.server.on_demand import Offered
 from sememe.server.problems import Kind, Problem
-from sememe.server.service import EmbedCall, Embedded, Service
+from sememe.server.service import Service
 
 _STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "wrong_model": 400, "overloaded": 503}
 
@@ -81,7 +83,7 @@ class EmbeddingsAnswer(asked.FurtherKinds):
 
 
 class Tag(BaseModel):
-    """One model that is served."""
+    """One model that a request may name; size: 0, since nobody counted it. family: `unloaded` until it is known."""
 
     name: str
     model: str
@@ -143,19 +145,11 @@ def routes(service: Service) -> list[Route]:
         return await embeddings_answer(given.form, found, make)
 
     async def tags(request: Request) -> Response:
-        since = datetime.fromtimestamp(service.started, UTC).isoformat()
-        models = [
-            {
-                "name": name,
-                "model": name,
-                "modified_at": since,
-                "size": 0,
-                "digest": "",
-                "details": {"format": "safetensors", "family": service.models.find(name).kind},
-            }
-            for name in service.models.names()
-        ]
-        return json_answer({"models": models})
+        return json_answer({"models": [_tag(service, one) for one in await service.on_demand.offered()]})
+
+    async def running(request: Request) -> Response:
+        offered = await service.on_demand.offered()
+        return json_answer({"models": [_tag(service, one) for one in offered if one.model is not None]})
 
     async def version(request: Request) -> Response:
         return json_answer({"version": __version__})
@@ -172,9 +166,21 @@ def routes(service: Service) -> list[Route]:
             summary="One embedding",
             gives_embeddings=True,
         ),
-        get_route("/api/tags", DIALECT, tags, answer=Tags, summary="The models served here"),
+        get_route("/api/tags", DIALECT, tags, answer=Tags, summary="The models that may be named"),
+        get_route("/api/ps", DIALECT, running, answer=Tags, summary="The models that are loaded"),
         get_route("/api/version", DIALECT, version, answer=Version, summary="The version"),
     ]
+
+
+def _tag(service: Service, one: Offered) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "model": one.name,
+        "modified_at": datetime.fromtimestamp(service.started, UTC).isoformat(),
+        "size": 0,
+        "digest": "",
+        "details": {"format": "safetensors", "family": one.model.kind if one.model else "unloaded"},
+    }
 
 
 def _vectors(embeddings: Embeddings) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from sememe.records import Embeddings
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer
+from sememe.server.calls import EmbedCall
 from sememe.server.exchange import Given, Route, get_route, route
+from sememe.server.on_demand import Offered
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Service
+from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
 
 _TYPES: dict[Kind, tuple[int, str, str | None]] = {
@@ -113,13 +115,20 @@ class EmbeddingsAnswer(asked.Counted):
     usage: Usage
 
 
+class ModelStatus(BaseModel):
+    """Whether the model is in memory, or is loaded by the first request that names it; as llama.cpp's router says it."""
+
+    value: Literal["loaded", "unloaded"]
+
+
 class ModelCard(BaseModel):
-    """One model that is served."""
+    """One model that a request may name."""
 
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
+    status: ModelStatus
 
 
 class ModelList(BaseModel):
@@ -167,13 +176,14 @@ def routes(service: Service) -> list[Route]:
     """The paths of this dialect but those that it shares."""
 
     async def models(request: Request) -> Response:
-        cards = [_card(service, name) for name in service.models.names()]
-        return json_answer({"object": "list", "data": cards})
+        return json_answer(
+            {"object": "list", "data": [_card(service, one) for one in await service.on_demand.offered()]}
+        )
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
-        service.models.find(name)
-        return json_answer(_card(service, name))
+        one = next((one for one in await service.on_demand.offered() if one.name == name), None)
+        return json_answer(_card(service, one or Offered(name, service.models.find(name))))
 
     return [
         get_route("/v1/models", DIALECT, models, answer=ModelList, summary="The models served here"),
@@ -182,8 +192,10 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _card(service: Service, name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": int(service.started), "owned_by": "sememe"}
+def _card(service: Service, one: Offered) -> dict[str, Any]:
+    status = {"value": "loaded" if one.model else "unloaded"}
+    facts = {"object": "model", "created": int(service.started), "owned_by": "sememe", "status": status}
+    return {"id": one.name} | facts
 
 
 def _data(embeddings: Embeddings, *, base64: bool) -> list[dict[str, Any]]:

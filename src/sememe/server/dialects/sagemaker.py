@@ -46,8 +46,15 @@ def routes(root: Route, body: type[BaseModel], handler: Callable[[Any, Given], A
     summary = "The root route, for Vertex AI"
     return [
         replace(root, path="/invocations", summary="The root route, for SageMaker"),
-        route("/vertex", root.dialect, VertexBody, vertex, answer=VertexAnswer, summary=summary),
+        route(
+            "/vertex", root.dialect, VertexBody, vertex, answer=VertexAnswer, summary=summary, names_models=_models_of
+        ),
     ]
+
+
+def _models_of(wrapped: VertexBody) -> list[str]:
+    """Each instance names its own."""
+    return list({name for one in wrapped.instances if isinstance(name := one.get("model"), str)})
 
 
 def _joined(headers: Sequence[Mapping[str, str]]) -> dict[str, str]:

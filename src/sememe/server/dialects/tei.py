@@ -22,6 +22,7 @@ from sememe.errors import InputError
 from sememe.records import EmbedOptions, Output
 from sememe.server import asked
 from sememe.server.answers import all_kinds, embeddings_answer, json_answer
+from sememe.server.calls import EmbedCall, Embedded, ScoreCall, Scored
 from sememe.server.dialects.tei_bodies import (
     DecodeBody,
     EmbedBody,
@@ -41,7 +42,7 @@ from sememe.server.dialects.tei_headers import compute_headers
 from sememe.server.exchange import Given, Route, get_route, route
 from sememe.server.models import EmbeddingModel, WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Scored, Service
+from sememe.server.service import Service
 
 _TYPES: dict[Kind, tuple[int, str]] = {
     "empty": (400, "Empty"),
@@ -101,7 +102,15 @@ def routes(service: Service) -> list[Route]:
         route("/predict", DIALECT, PredictBody, tei.predict, answer=predicted, summary="Labels of texts or pairs"),
         route("/similarity", DIALECT, SimilarityBody, tei.similarity, answer=list[float], summary="Similarities"),
         route("/decode", DIALECT, DecodeBody, tei.decode, answer=list[str], summary="Token ids to texts"),
-        get_route("/info", DIALECT, tei.info, answer=Info, summary="What is served"),
+        get_route(
+            "/info",
+            DIALECT,
+            tei.info,
+            answer=Info,
+            summary="What is served",
+            names_model=_asked_model,
+            query=("model",),
+        ),
     ]
 
 
@@ -323,12 +332,17 @@ class Tei:
 
     async def info(self, request: Request) -> Response:
         """What is served, in TEI's words."""
-        return json_answer(info(self._service))
+        return json_answer(info(self._service, _asked_model(request)))
 
 
-def info(service: Service) -> dict[str, Any]:
-    """What `/info` answers, of the first model."""
-    model, fingerprint = service.models.find(None), None
+def _asked_model(request: Request) -> str | None:
+    """TEI has one model; which one is asked for here may stand in the query string."""
+    return request.query_params.get("model")
+
+
+def info(service: Service, name: str | None) -> dict[str, Any]:
+    """What `/info` answers. name: None is the first model."""
+    model, fingerprint = service.models.find(name), None
     if isinstance(model, EmbeddingModel):
         pooling = model.engine.checkpoint.recipe.pooling
         model_type: dict[str, Any] = {"embedding": {"pooling": pooling.modes[0] if pooling else "none"}}

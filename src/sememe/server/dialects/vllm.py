@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from sememe.records import Embeddings
 from sememe.server import asked
 from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds, json_answer, refuse_forms
+from sememe.server.calls import EmbedCall, Embedded, ScoreCall, Scored
 from sememe.server.dialects.vllm_bodies import (
     ClassifyAnswer,
     ClassifyBody,
@@ -39,7 +40,7 @@ from sememe.server.dialects.vllm_bodies import (
 from sememe.server.exchange import Given, Route, route
 from sememe.server.models import WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
-from sememe.server.service import EmbedCall, Embedded, ScoreCall, Scored, Service
+from sememe.server.service import Service
 from sememe.server.wire_numbers import Endianness, WireDtype, packed
 
 _TYPES: dict[Kind, tuple[int, str]] = {

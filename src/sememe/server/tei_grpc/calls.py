@@ -12,9 +12,10 @@ import numpy as np
 from sememe import __version__
 from sememe.errors import InputError
 from sememe.records import EmbedOptions, TruncationSide
+from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall
 from sememe.server.models import EmbeddingModel, WrongModel
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.service import Conditions, EmbedCall, Embedded, ScoreCall, Service
+from sememe.server.service import Service
 from sememe.server.tei_grpc import messages
 
 _Embedding = messages.EmbedRequest | messages.EmbedSparseRequest | messages.EmbedAllRequest

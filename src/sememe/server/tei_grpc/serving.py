@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from sememe.errors import InputError
+from sememe.server.calls import Conditions
 from sememe.server.options import ServerOptions
 from sememe.server.problems import Kind, Problem, ProblemError, problem_of
-from sememe.server.service import Conditions, Service
+from sememe.server.service import Service
 from sememe.server.tei_grpc import messages
 from sememe.server.tei_grpc.calls import Calls
 
