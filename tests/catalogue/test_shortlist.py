@@ -148,3 +148,13 @@ def test_every_licence_has_its_words_and_non_commercial_stands_out() -> None:
             ("NON-COMMERCIAL" in words.text) == (entry.commercial_use is False) == (words.verdict == "NON-COMMERCIAL")
         )
         assert entry.license is None or ":" in words.text, f"{entry.id}: no terms for {entry.license}"
+
+
+def test_a_need_met_by_a_fact_from_memory_is_in_doubt() -> None:
+    entry = replace(ENTRIES[0], license="MIT", commercial_use=True, unverified=("license", "max_tokens"))
+    for needs, words in (
+        (Needs(commercial=True), ("licence from memory",)),
+        (Needs(licenses=("mit",), min_tokens=1), ("licence from memory", "tokens from memory")),
+        (Needs(max_params=1e12), ()),
+    ):
+        assert shortlist([entry], needs).choices[0].doubts == words

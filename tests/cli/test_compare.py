@@ -66,6 +66,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running.run_comparison, "__kwdefaults__", defaults)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_faked")
 def test_killed_it_goes_on_and_embeds_nothing_twice(tmp_path: Path, data: Path) -> None:
     """kill -9 at a random moment; only what was in the model just then may be embedded again."""

@@ -111,6 +111,22 @@ def test_doubt_is_told() -> None:
     assert doubts["jinaai/jina-clip-v2"] == ["German unknown (89 languages)"]
 
 
+def test_facts_from_memory_are_marked_in_the_list_and_in_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = next(entry for entry in CATALOGUE.entries if "max_tokens" in entry.unverified)
+    head, *table = rows(run())
+    row = next(row for row in table if row[0] == entry.id)
+    assert "max_tokens" in row[head.index("from memory")]
+    assert row[head.index("tokens")] == str(entry.max_tokens), "a program reads a number"
+    assert any(line[0] == "reads" and line[1].endswith("tokens (from memory)") for line in rows(run("show", entry.id)))
+    found = shortlist([entry], Needs())
+    screen = on_a_terminal(
+        monkeypatch,
+        160,
+        lambda: model_tables.print_shortlist(found, benchmark="MTEB(eng, v2)", runs=models.runs_here, why=False),
+    )
+    assert f"{entry.max_tokens}*" in screen[1]
+
+
 def test_nothing_found_is_an_answer() -> None:
     result = run("--task", "rerank", "--max-params", "1")
     assert len(rows(result)) == 1

@@ -178,10 +178,19 @@ class CatalogueEntry:
         """Bytes of the weights alone in a given precision."""
         return None if self.params_m is None else round(self.params_m * 1e6 * bytes_per_parameter)
 
-    def score(self, benchmark: str) -> float | None:
+    def result_on(self, benchmark: str) -> Score | None:
         """The result on a benchmark, recomputed before published: those are comparable with each other."""
-        found = {score.how: score.value for score in self.scores if score.benchmark == benchmark}
+        found = {score.how: score for score in self.scores if score.benchmark == benchmark}
         return next((found[how] for how in ("recomputed", "published", None) if how in found), None)
+
+    def score(self, benchmark: str) -> float | None:
+        """The value of `result_on`."""
+        found = self.result_on(benchmark)
+        return None if found is None else found.value
+
+    def is_from_memory(self, *facts: str) -> bool:
+        """Whether any of these facts, or a part of it (`recipe.pooling` of `recipe`), was never verified."""
+        return any(name == fact or name.startswith(f"{fact}.") for name in self.unverified for fact in facts)
 
 
 def read_entry(raw: object) -> CatalogueEntry:

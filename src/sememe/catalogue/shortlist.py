@@ -133,12 +133,26 @@ def _reasons(entry: CatalogueEntry, needs: Needs) -> tuple[list[str], list[str]]
         elif speaks is None:
             claimed = entry.languages.notes or (f"{entry.languages.count} languages" if entry.languages.count else None)
             doubts.append(f"{NAMES[needs.language]} unknown ({claimed or 'languages not listed'})")
+    doubts += [
+        f"{words} from memory" for words, facts in _relied_on(entry, needs).items() if entry.is_from_memory(*facts)
+    ]
     _limit("parameters", entry.params_m and entry.params_m * 1e6, needs.max_params, _in_millions, reasons, doubts)
     bytes_ = entry.weight_bytes(needs.bytes_per_parameter)
     _limit("weights", bytes_, needs.max_memory_bytes, in_bytes, reasons, doubts)
     if needs.min_tokens and entry.max_tokens is not None and entry.max_tokens < needs.min_tokens:
         reasons.append(f"reads {entry.max_tokens:,} tokens, fewer than {needs.min_tokens:,}")
     return reasons, doubts
+
+
+def _relied_on(entry: CatalogueEntry, needs: Needs) -> dict[str, tuple[str, ...]]:
+    """The facts that meet the needs, in words and by their names in an entry."""
+    asked = {
+        ("licence", "license", "commercial_use"): bool(needs.commercial or needs.licenses),
+        ("languages", "languages"): needs.language is not None and entry.languages.speaks(needs.language) is True,
+        ("parameters", "params_m"): needs.max_params is not None or needs.max_memory_bytes is not None,
+        ("tokens", "max_tokens"): needs.min_tokens is not None,
+    }
+    return {words: tuple(facts) for (words, *facts), is_asked in asked.items() if is_asked}
 
 
 def _limit(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +24,8 @@ from sememe.records import EmbedOptions, OutputDtype
 if TYPE_CHECKING:
     from sememe.evaluation.datasets import DataOptions, Task
     from sememe.evaluation.datasets.records import RetrievalTask
-    from sememe.evaluation.options import EvaluationOptions
     from sememe.evaluation.rag.judge import Judge
-    from sememe.evaluation.records import TaskKind, TaskResult
+    from sememe.evaluation.records import TaskKind
     from sememe.records import TextEmbedder
 
 
@@ -52,6 +50,13 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many queries, pairs or texts.")] = None,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first so many values.")] = None,
     dtype: Annotated[OutputDtype, typer.Option(help="Type of the values that are compared.")] = "float32",
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            help="Compared of a model that gives several kinds: dense, sparse, multi_vector; with commas, weighed together.",
+            show_default="dense where there is",
+        ),
+    ] = None,
     prompts: Annotated[bool, typer.Option("--prompts/--no-prompts", help="Apply the model's own prompts.")] = True,
     per_label: Annotated[
         int | None, typer.Option(min=1, help="Classification from so many texts of a label, ten times, as mteb does.")
@@ -83,13 +88,17 @@ def evaluate(
     """Evaluate a model on files: retrieval (BEIR), reranking, STS, pairs, classification, clustering, bitext.
 
     A folder of documents without labels becomes a synthetic test: its titles, headings and sentences are queries.
+    A model that reads pairs (a cross-encoder) orders candidates, in retrieval the 100 best by BM25.
     """
+    from sememe.cli.evaluating import evaluate_task, open_scorer, read_outputs
     from sememe.cli.evaluation_tables import print_results, write_items
     from sememe.evaluation.bootstrap import BootstrapOptions
     from sememe.evaluation.datasets import DataOptions
     from sememe.evaluation.options import EvaluationOptions, VectorOptions
     from sememe.evaluation.rag.metrics import evaluate_rag
     from sememe.evaluation.rag.records import read_rag
+    from sememe.evaluation.tasks.kinds import run_pairs
+    from sememe.evaluation.tasks.scoring import Origin
 
     wanted = DataOptions(_read_kind(task), split, tuple(language or ()), limit, allow_unknown)
     options = EvaluationOptions(
@@ -98,7 +107,7 @@ def evaluate(
         cuts=read_cuts(k),
         n_per_label=per_label,
     )
-    asked = _open_judge(judge, judge_model, judge_cache)
+    asked, kinds = _open_judge(judge, judge_model, judge_cache), read_outputs(outputs)
     # Data are read before the model is loaded, which takes time.
     is_rag = wanted.kind == "rag"
     questions = [(path, read_rag(path, limit)) for path in data] if is_rag else []
@@ -106,7 +115,11 @@ def evaluate(
     embedder = open_embedder(
         model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
     )
-    results = [_run(some, embedder, options, dtype, cache) for some in tasks]
+    scorer = open_scorer(embedder, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+    if scorer is not None:
+        results = [run_pairs(some, scorer, Origin(embedder.name, embedder.revision, ""), options) for some in tasks]
+    else:
+        results = [evaluate_task(some, embedder, options, kinds, dtype, cache) for some in tasks]
     results += [evaluate_rag(path.stem, rows, embedder, asked, options) for path, rows in questions]
     if per_query is not None:
         write_items(per_query, results)
@@ -170,7 +183,10 @@ def _open_judge(url: str | None, model: str, cache: Path | None) -> Judge | None
 def open_embedder(
     model: str, *, device: str, backend: str, precision: str, offline: bool, cache: Path | None
 ) -> TextEmbedder:
-    """The model on this machine, or the server at an address. Raises NotFound, CheckpointError, InputError."""
+    """The model on this machine, or the server at an address. Raises NotFound, CheckpointError, InputError.
+
+    A model that reads pairs is opened too; see `evaluating.open_scorer`.
+    """
     if model.startswith(("http://", "https://")):
         from sememe.client.blocking import Client
 
@@ -186,32 +202,6 @@ def read_cuts(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--k is {text!r}; expected whole numbers such as 1,5,10.") from None
-
-
-def _run(
-    task: Task, embedder: TextEmbedder, options: EvaluationOptions, dtype: OutputDtype, cache: Path | None
-) -> TaskResult:
-    """One task, with a bar on a terminal."""
-    from tqdm import tqdm
-
-    from sememe.engine.cache import EmbeddingCache
-    from sememe.engine.embedder import Embedder
-    from sememe.evaluation.tasks import score_task
-    from sememe.evaluation.vectors import embed_task
-
-    vectors, store = options.vectors, None
-    if cache is not None and not isinstance(embedder, Embedder):  # that one has looked there itself
-        store = EmbeddingCache(cache)
-    if isinstance(embedder, Embedder):
-        vectors = replace(vectors, similarity=embedder.similarity_fn_name, computed_in=str(embedder.loaded.precision))
-    with tqdm(unit="text", desc=task.name, disable=None, leave=False) as bar:
-
-        def show(n_done: int, n_texts: int) -> None:
-            bar.total = n_texts
-            bar.update(n_done - bar.n)
-
-        found = embed_task(task, embedder, vectors, cache=store, on_progress=show)
-    return score_task(task, found.at(dtype=dtype) if dtype != "float32" else found, options)
 
 
 def _read_kind(text: str | None) -> TaskKind | None:

@@ -23,6 +23,22 @@ _GAP = 2
 _NAME_WIDTH, _SHORT_NAME_WIDTH, _WORDS_WIDTH = 50, 36, 18
 _STYLES = {"commercial use allowed": "", "NON-COMMERCIAL": "bold red", "unknown": "yellow"}
 _BYTES_OF_BFLOAT16 = 2
+# What nobody has verified: behind a figure on a terminal, a column of its own where a program reads.
+_FROM_MEMORY = "*"
+
+# Lines of `show`, and the names of their facts in an entry.
+_FACTS = {
+    "licence": ("license", "commercial_use"),
+    "may be cut to": ("matryoshka",),
+    "reads": ("max_tokens",),
+    "parameters": ("params_m",),
+    "weights": ("params_m",),
+    "languages": ("languages",),
+    "pooling": ("recipe.pooling",),
+    "normalised": ("recipe.normalize",),
+    "family": ("architecture",),
+    "released": ("released",),
+}
 
 Runs = Callable[[CatalogueEntry], bool]
 
@@ -55,14 +71,22 @@ def print_shortlist(found: Shortlist, *, benchmark: str, runs: Runs, why: bool) 
             console.print(Text.assemble((left.entry.id, "dim"), "  ", "; ".join(left.reasons)))
     else:
         columns = [column for column in _columns(benchmark, benchmark, runs, room=_WIDE) if column.heading]
-        _print_rows([[column.heading for column in columns]])
-        _print_rows([str(column.cell(choice)) for column in columns] for choice in found.choices)
+        _print_rows([[*(column.heading for column in columns), "from memory"]])
+        _print_rows(
+            [
+                *(str(column.cell(choice)).replace(_FROM_MEMORY, "") for column in columns),
+                _memories(choice.entry, benchmark),
+            ]
+            for choice in found.choices
+        )
         _print_rows([f"left out: {left.entry.id}", *left.reasons] for left in exclusions)
     hints = [f"scores: {benchmark}"]
     if found.exclusions and not why:
         hints.append("--why tells why the others are left out")
     if any(choice.doubts for choice in found.choices):
         hints.append("?: a need that may not be met, told in full by --json")
+    if sys.stdout.isatty() and any(_has_star(choice.entry, benchmark) for choice in found.choices):
+        hints.append(f"{_FROM_MEMORY}: from memory, not verified")
     n_all = len(found.choices) + len(found.exclusions)
     print(f"{len(found.choices)} of {n_all} models; {'; '.join(hints)}", file=sys.stderr)
 
@@ -94,24 +118,30 @@ def _columns(score_heading: str, benchmark: str, runs: Runs, *, room: int) -> li
         return "?" if choice.doubts else ""
 
     def score(choice: Choice) -> str:
-        value = choice.entry.score(benchmark)
-        return "–" if value is None else f"{value:.2f}"
+        result = choice.entry.result_on(benchmark)
+        return "–" if result is None else f"{result.value:.2f}{_FROM_MEMORY if result.unverified else ''}"
 
     def used_by_business(choice: Choice) -> Text:
         verdict = licence_in_words(choice.entry).verdict
-        return Text({"NON-COMMERCIAL": "NON-COMMERCIAL", "unknown": "unknown"}.get(verdict, "yes"), _STYLES[verdict])
+        said = {"NON-COMMERCIAL": "NON-COMMERCIAL", "unknown": "unknown"}.get(verdict, "yes")
+        return Text(marked(said, choice, "commercial_use"), _STYLES[verdict])
+
+    def marked(text: str, choice: Choice, *facts: str) -> str:
+        return f"{text}{_FROM_MEMORY}" if choice.entry.is_from_memory(*facts) else text
 
     return [
         _Column("model", name, rank=0, widest=name_width),
         _Column("", doubt, rank=2),
         _Column("runs", lambda choice: "yes" if runs(choice.entry) else "no", rank=11),
-        _Column("params", lambda choice: _params(choice.entry), rank=3, right=True),
-        _Column("bf16", lambda choice: _memory(choice.entry), rank=9, right=True),
+        _Column("params", lambda choice: marked(_params(choice.entry), choice, "params_m"), rank=3, right=True),
+        _Column("bf16", lambda choice: marked(_memory(choice.entry), choice, "params_m"), rank=9, right=True),
         _Column("dim", lambda choice: _or_dash(choice.entry.dimension), rank=7, right=True),
-        _Column("tokens", lambda choice: _or_dash(choice.entry.max_tokens), rank=6, right=True),
+        _Column(
+            "tokens", lambda choice: marked(_or_dash(choice.entry.max_tokens), choice, "max_tokens"), rank=6, right=True
+        ),
         _Column("outputs", lambda choice: ", ".join(choice.entry.outputs), rank=12, widest=_WORDS_WIDTH),
-        _Column("languages", lambda choice: _languages(choice.entry.languages), rank=8),
-        _Column("licence", lambda choice: choice.entry.license or "unknown", rank=10),
+        _Column("languages", lambda choice: marked(_languages(choice.entry.languages), choice, "languages"), rank=8),
+        _Column("licence", lambda choice: marked(choice.entry.license or "unknown", choice, "license"), rank=10),
         _Column("business", used_by_business, rank=1),
         _Column(score_heading, score, rank=4, right=True),
         _Column("in doubt", lambda choice: "; ".join(choice.doubts), rank=5, widest=_WORDS_WIDTH),
@@ -142,7 +172,6 @@ def _table(choices: Sequence[Choice], columns: Sequence[_Column], room: int) -> 
 def _facts(entry: CatalogueEntry, legend: Legend, *, runs: bool) -> Iterator[tuple[str, str]]:
     """Name and text of each fact that is known, in the order in which a reader wants them."""
     recipe = entry.recipe
-    doubtful = set(entry.unverified)
     facts: list[tuple[str, str | None]] = [
         ("id", entry.id),
         ("also called", ", ".join(name for name in entry.names if name != entry.id)),
@@ -176,9 +205,27 @@ def _facts(entry: CatalogueEntry, legend: Legend, *, runs: bool) -> Iterator[tup
         ("wheel", f"{entry.wheel.package} {entry.wheel.version}" if entry.wheel else None),
         *((f"sha256 {name}", digest) for name, digest in entry.files.items()),
         ("sources", "\n".join(legend.sources[source] for source in entry.sources)),
-        ("from memory", ", ".join(sorted(doubtful))),
+        ("from memory", ", ".join(sorted(entry.unverified))),
     ]
-    return ((name, text) for name, text in facts if text)
+    return ((name, _told(entry, name, text)) for name, text in facts if text)
+
+
+def _told(entry: CatalogueEntry, name: str, text: str) -> str:
+    """The fact, with the remark that nobody has verified it where that is so."""
+    facts = _FACTS.get(name)
+    return f"{text} (from memory)" if facts and entry.is_from_memory(*facts) else text
+
+
+def _has_star(entry: CatalogueEntry, benchmark: str) -> bool:
+    result = entry.result_on(benchmark)
+    listed = ("params_m", "max_tokens", "languages", "license", "commercial_use")
+    return entry.is_from_memory(*listed) or (result is not None and result.unverified)
+
+
+def _memories(entry: CatalogueEntry, benchmark: str) -> str:
+    result = entry.result_on(benchmark)
+    score = [benchmark] if result is not None and result.unverified else []
+    return ", ".join([*sorted(entry.unverified), *score])
 
 
 def _params(entry: CatalogueEntry) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,19 @@ def search(
     """The `n` nearest documents of each query, in trec_eval's order: equal scores by id, the larger first."""
     if function == "cosine":  # once, not for every block
         queries, documents, function = normalize(queries), normalize(documents), "dot"
+    return rank_blocks(lambda rows: similarity(queries[rows], documents, function), len(queries), document_ids, n)
+
+
+def rank_blocks(
+    scores_of: Callable[[slice], NDArray[np.float32]], n_queries: int, document_ids: Sequence[str], n: int
+) -> list[list[Found]]:
+    """As `search`, from (queries, documents) scores of whatever compares them, asked for in blocks of queries."""
     places = np.empty(len(document_ids), np.int64)
     places[sorted(range(len(document_ids)), key=document_ids.__getitem__)] = np.arange(len(document_ids))
-    block = max(1, _SCORES_AT_ONCE // max(1, len(documents)))
+    block = max(1, _SCORES_AT_ONCE // max(1, len(document_ids)))
     ranked: list[list[Found]] = []
-    for start in range(0, len(queries), block):
-        for row in similarity(queries[start : start + block], documents, function):
+    for start in range(0, n_queries, block):
+        for row in scores_of(slice(start, start + block)):
             best = nearest(row, places, n)
             ranked.append([Found(document_ids[i], float(row[i])) for i in best])
     return ranked

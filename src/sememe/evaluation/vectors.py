@@ -86,7 +86,7 @@ def embed_task(
     """
     options = options or VectorOptions()
     started = time.perf_counter()
-    rows_of = {role: _unique(task.sides, role) for role in dict.fromkeys(side.role for side in task.sides)}
+    rows_of = {role: different_texts(task.sides, role) for role in dict.fromkeys(side.role for side in task.sides)}
     total = sum(len(texts) for texts in rows_of.values())
     work = _Work(embedder, options, cache, on_progress, total)
     dense = {role: work.embed(list(texts), role) for role, texts in rows_of.items()}
@@ -98,7 +98,7 @@ def embed_task(
         by_side=by_side,
         model=embedder.name,
         revision=embedder.revision,
-        fingerprint=embedder.fingerprint(_embed_options(options, task.sides[0].role)),
+        fingerprint=embedder.fingerprint(asked_options(options, task.sides[0].role)),
         similarity=options.similarity,
         n_texts=total,
         n_tokens=work.n_tokens,
@@ -125,9 +125,9 @@ class _Work:
 
     def embed(self, texts: Sequence[str], role: Role | None) -> Vectors:
         """(U, D) of different texts."""
-        asked = _embed_options(self._options, role)
+        asked = asked_options(self._options, role)
         rows: list[Vectors | None] = [None] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        order = longest_first(texts)
         for start in range(0, len(order), self._options.window):
             window = order[start : start + self._options.window]
             for i, vector in zip(window, self._window([texts[i] for i in window], asked), strict=True):
@@ -195,7 +195,7 @@ def _cut(rows: Vectors, dimensions: int | None) -> Vectors:
     return normalize(shorter) if is_unit else shorter
 
 
-def _unique(sides: Sequence[Side], role: Role | None) -> dict[str, int]:
+def different_texts(sides: Sequence[Side], role: Role | None) -> dict[str, int]:
     """The different texts of a role, each with its row."""
     rows: dict[str, int] = {}
     for side in sides:
@@ -205,6 +205,12 @@ def _unique(sides: Sequence[Side], role: Role | None) -> dict[str, int]:
     return rows
 
 
-def _embed_options(options: VectorOptions, role: Role | None) -> EmbedOptions:
+def longest_first(texts: Sequence[str]) -> list[int]:
+    """Indices, so that near lengths go to the model together."""
+    return sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+
+
+def asked_options(options: VectorOptions, role: Role | None) -> EmbedOptions:
+    """How a role's texts are embedded."""
     asked = replace(options.embed, role=role)
     return asked if options.prompts else replace(asked, prompt="", prompt_name=None)

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeEmbedder
 
 from sememe.errors import InputError, NotFound, SememeError
+from sememe.evaluation.bootstrap import BootstrapOptions
 from sememe.evaluation.compare.choosing import pareto_front
 from sememe.evaluation.compare.measuring import Probe
 from sememe.evaluation.compare.models import OpenedModel
@@ -67,7 +68,7 @@ def options(data: Path, tmp_path: Path) -> CompareOptions:
     return CompareOptions(
         models=("fake",), data=(data,), folder=tmp_path / "out", dimensions=(8, None, 99),
         dtypes=("float32", "int8", "binary", "binary-rescore"), precisions=("auto", "float32", "bfloat16"),
-        prompts=(True, False), price_per_hour=3.6, n_permutations=200, window=8,
+        prompts=(True, False), price_per_hour=3.6, n_permutations=100, bootstrap=BootstrapOptions(n_resamples=100), window=8,
     )  # fmt: skip
 
 

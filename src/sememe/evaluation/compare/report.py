@@ -8,7 +8,7 @@ from html import escape
 
 from sememe.evaluation.compare.contrasts import Contrast, Hit, contrasts
 from sememe.evaluation.compare.records import Comparison, System
-from sememe.evaluation.compare.tables import Table, cost_table, quality_table
+from sememe.evaluation.compare.tables import Table, cost_table, metric_title, quality_table
 from sememe.evaluation.report.charts import N_COLOURS, Axis, Point, Series, bars, plot
 from sememe.evaluation.report.page import charts, heading, page, paragraph, table
 
@@ -70,7 +70,11 @@ def to_html(found: Comparison, n_shown_queries: int) -> str:
         paragraph("; ".join([found.machine, *(f"{t.name}: {_size(found, t.name)}" for t in found.tasks)]), "soft"),
         charts(_charts(found)),
         heading("Quality"),
-        paragraph("Green: the best of a column. Red: really worse than the best. ★: on the Pareto front.", "soft"),
+        paragraph(
+            "A system: what the model computes in, its dimensions, and how vectors are kept. Green: the best of a column. Red: "
+            "really worse than the best. ★: on the Pareto front.",
+            "soft",
+        ),
         table(quality.head, quality.rows, quality.marks),
         heading("Speed, memory, size and price"),
         table(costs.head, costs.rows),
@@ -92,7 +96,7 @@ def to_html(found: Comparison, n_shown_queries: int) -> str:
 
 def _charts(found: Comparison) -> list[str]:
     complete = [s for s in found.systems if len(s.results) == len(found.tasks)]
-    metric = "mean of main metrics" if len(found.tasks) > 1 else complete[0].results[found.tasks[0].name].main
+    metric = metric_title(complete)
     figures = [
         _scatter(
             complete, found, "Quality and index size", lambda s: s.index_bytes / 1e6, "MB for 1M documents", metric
@@ -100,7 +104,8 @@ def _charts(found: Comparison) -> list[str]:
         _scatter(complete, found, "Quality and speed", lambda s: s.measured.texts_per_second, "texts/s", metric),
     ]
     if curves := _by_width(complete):
-        figures.append(plot("Quality by width", curves, Axis("dimensions", is_log=True), Axis(metric)))
+        ticks = tuple(sorted({point.x for curve in curves for point in curve.points}))
+        figures.append(plot("Quality by width", curves, Axis("dimensions", is_log=True, ticks=ticks), Axis(metric)))
     figures.append(_bars(complete, found, metric))
     return figures
 
@@ -142,9 +147,10 @@ def _short_name(system: System, found: Comparison) -> str:
 
 
 def _by_width(systems: Sequence[System]) -> list[Series]:
-    """A line for each number type, of each model's first precision."""
+    """A line for each number type, of each model in one precision: float32, or its best."""
     dense = [s for s in systems if s.kind == "dense" and s.dimensions is not None]
     first = {s.model: s.precision for s in reversed(dense)}
+    first |= {s.model: s.precision for s in dense if s.precision == "float32"}
     lines: dict[str, list[System]] = {}
     several = len(first) > 1
     for system in sorted(dense, key=lambda s: s.dimensions or 0):
@@ -153,7 +159,11 @@ def _by_width(systems: Sequence[System]) -> list[Series]:
             lines.setdefault(name, []).append(system)
     kept = {name: some for name, some in lines.items() if len(some) > 1}
     return [
-        Series(name, [Point(s.dimensions or 0, s.mean, f"{s.name}: {s.mean:.4f}") for s in some])
+        Series(
+            name,
+            [Point(s.dimensions or 0, s.mean, f"{s.name}: {s.mean:.4f}") for s in some],
+            dashed=some[0].dtype in ("int8", "float16"),  # often on top of float32's
+        )
         for name, some in list(kept.items())[:N_COLOURS]
     ]
 

@@ -19,6 +19,7 @@ from sememe.evaluation.compare.models import OpenedModel, open_model
 from sememe.evaluation.compare.options import CompareOptions
 from sememe.evaluation.compare.records import Comparison, Difference, Measured, System
 from sememe.evaluation.compare.significance import Values, against_best
+from sememe.evaluation.compare.tables import metric_title
 from sememe.evaluation.compare.workfolder import WorkFolder
 from sememe.evaluation.datasets import read_tasks
 from sememe.evaluation.datasets.records import RetrievalTask, Task
@@ -182,9 +183,7 @@ class _Comparing:
         complete.sort(key=lambda s: -s.mean)
         differences = self._differences(complete)
         overall = {d.system: d for d in differences if d.task == OVERALL}
-        main = sorted({result.main for s in complete for result in s.results.values()})
-        metric = main[0] if len(main) == 1 else "main metric"
-        metric = f"mean {metric} over {len(self._tasks)} sets" if len(self._tasks) > 1 else metric
+        metric = metric_title(complete) + (f" over {len(self._tasks)} sets" if len(self._tasks) > 1 else "")
         name, sentence = recommend(complete, overall, self._options.tolerance, metric)
         return Comparison(
             systems=(*complete, *(s for s in self._systems if s not in complete)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sememe.evaluation.compare.records import Comparison, Difference, System
@@ -90,5 +91,15 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.0f} MB"
 
 
+def metric_title(systems: Sequence[System]) -> str:
+    """The main metric by name, `mean` of it over several tasks."""
+    mains = sorted({result.main for s in systems for result in s.results.values()})
+    name = mains[0] if len(mains) == 1 else "main metric"
+    return f"mean {name}" if len(systems[0].results) > 1 else name
+
+
 def _starred(system: System, found: Comparison) -> str:
-    return f"{system.name} ★" if system.name in found.front else system.name
+    """The name for a table; without the model's where there is but one."""
+    models = {s.model for s in found.systems if s.kind != "lexical"}
+    name = system.name if len(models) > 1 or system.kind == "lexical" else system.name.partition(" ")[2]
+    return f"{name} ★" if system.name in found.front else name

@@ -35,12 +35,16 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """title: with the unit. low, high: None takes them from the points. is_log: ten to the power of."""
+    """title: with the unit. low, high: None takes them from the points. is_log: ten to the power of.
+
+    ticks: where the values are, if they are few and known; else round numbers.
+    """
 
     title: str
     low: float | None = None
     high: float | None = None
     is_log: bool = False
+    ticks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def plot(title: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
     parts = [*_axes(across, up, x, y)]
     for number, one in enumerate(shown):
         parts += _drawn(one, f"var(--c{number % N_COLOURS})", across, up)
-    parts += _names([p for one in shown for p in one.points if p.name], across, up)
+    parts += _names(points, across, up)
     return _figure(title, _legend([one.name for one in series]) if len(series) > 1 else "", _svg(parts, title, _HEIGHT))
 
 
@@ -76,6 +80,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, float | None, float | None
     """Sideways bars: name, value, and the ends of its interval or None."""
     top = max((max(value, high or value) for _, value, _, high in rows), default=0) or 1
     row_height, left = 26, 168
+    # Shares are compared digit by digit.
+    written = "{:.3f}" if all(0 <= value < 10 for _, value, _, _ in rows) else "{:.3g}"
     width = _WIDTH - left - 58
     parts = []
     for i, (name, value, low, high) in enumerate(rows):
@@ -92,7 +98,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, float | None, float | None
             ends = left + max(0.0, low) / top * width, left + high / top * width
             end = max(end, ends[1])
             parts.append(f'<path d="M{ends[0]:.1f} {middle}H{ends[1]:.1f}" stroke="var(--text)" stroke-width="1.5"/>')
-        parts.append(f'<text class="label" x="{end + 5:.1f}" y="{middle + 4}">{value:.3g}{unit}</text>')
+        parts.append(f'<text class="label" x="{end + 5:.1f}" y="{middle + 4}">{written.format(value)}{unit}</text>')
     return _figure(title, "", _svg(parts, title, len(rows) * row_height + 6))
 
 
@@ -109,7 +115,7 @@ def _scale(axis: Axis, values: Sequence[float], start: float, end: float) -> _Sc
     high = max(values) if axis.high is None else axis.high
     if axis.is_log:
         low, high = (low / 1.25, high * 1.25) if axis.low is None else (low, high)
-        return _Scale(low, high, True, start, end, _log_ticks(low, high))
+        return _Scale(low, high, True, start, end, list(axis.ticks) or _log_ticks(low, high))
     if high <= low:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     margin = (high - low) * 0.06
@@ -120,7 +126,7 @@ def _scale(axis: Axis, values: Sequence[float], start: float, end: float) -> _Sc
     step = _step((high - low) / 5)
     first = math.ceil(low / step - 1e-9)
     ticks = [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
-    return _Scale(low, high, False, start, end, ticks)
+    return _Scale(low, high, False, start, end, list(axis.ticks) or ticks)
 
 
 def _step(rough: float) -> float:
@@ -175,11 +181,12 @@ def _drawn(one: Series, colour: str, across: _Scale, up: _Scale) -> list[str]:
 
 
 def _names(points: Sequence[Point], across: _Scale, up: _Scale) -> list[str]:
-    """Names beside points, moved so that they neither leave the picture nor lie on one another; left out where none fits."""
-    taken: list[tuple[float, float, float, float]] = []
+    """Names beside points, moved so that they lie neither outside nor on a point or a name; left out where none fits."""
+    marks = [(across.place(p.x), up.place(p.y)) for p in points]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
     parts = []
-    for point in sorted(points, key=lambda p: -p.y):
-        x, y, width = across.place(point.x), up.place(point.y), 6.4 * len(point.name)
+    for point in sorted((p for p in points if p.name), key=lambda p: -p.y):
+        x, y, width = across.place(point.x), up.place(point.y), 7.4 * len(point.name)
         for left, base in ((x + 8, y + 4), (x - 8 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 18)):
             box = (left, base - 11, left + width, base + 3)
             inside = box[0] >= _LEFT and box[2] <= _WIDTH and box[1] >= 0 and box[3] <= _HEIGHT - _BOTTOM

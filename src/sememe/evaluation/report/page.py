@@ -20,15 +20,16 @@ p{margin:.5rem 0;max-width:46rem}.soft{color:var(--soft);font-size:.9rem}
 .lead{border-left:4px solid var(--c0);background:var(--card);padding:.75rem 1rem;border-radius:0 6px 6px 0;max-width:none}
 .scroll{overflow-x:auto;margin:.5rem 0;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;white-space:nowrap}
-th,td{padding:.32rem .7rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
-th{color:var(--soft);font-weight:600}th:first-child,td:first-child{text-align:left;padding-left:0}
+th,td{padding:.32rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th{color:var(--soft);font-weight:600}th:first-child,td:first-child{text-align:left;padding-left:0;position:sticky;left:0;background:var(--ground)}
+th:last-child,td:last-child{padding-right:0}
 td.best{font-weight:700;color:var(--good)}td.bad{color:var(--bad)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.25rem 2rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,28rem),1fr));gap:1.25rem 2rem}
 figure{margin:0}figcaption{font-weight:600;font-size:.95rem;margin-bottom:.25rem}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:12px}svg .label{fill:var(--text)}
 .grid{stroke:var(--line);stroke-width:1}.legend{display:flex;flex-wrap:wrap;gap:.15rem 1rem;font-size:.85rem;color:var(--soft)}
 .swatch{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.35em;vertical-align:-.05em}
-.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:.75rem}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,16rem),1fr));gap:.75rem}
 .side{background:var(--card);border-radius:6px;padding:.6rem .8rem;font-size:.88rem;overflow-wrap:anywhere}
 .side ol{margin:.3rem 0 0;padding-left:1.4rem}.hit{color:var(--good);font-weight:600}
 details{margin:.6rem 0;border:1px solid var(--line);border-radius:6px;padding:.5rem .8rem}

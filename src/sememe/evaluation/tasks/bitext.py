@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from sememe.evaluation.metrics.classification import read_labels, weighted_f1
 from sememe.evaluation.options import EvaluationOptions
 from sememe.evaluation.records import Found, ItemResult, TaskResult
 from sememe.evaluation.searching import search
-from sememe.evaluation.tasks.scoring import interval_metric, make_result, mean_intervals, origin_of
+from sememe.evaluation.tasks.scoring import Origin, interval_metric, make_result, mean_intervals, origin_of
 from sememe.evaluation.vectors import TaskVectors
 
 MAIN = "f1"
@@ -23,10 +24,21 @@ def score(task: BitextTask, vectors: TaskVectors, options: EvaluationOptions) ->
     A second sentence that stands there twice is one; mteb counts its second place as another, and as an error.
     """
     started = time.perf_counter()
-    ids = _first_places(task.second)
-    unique = sorted(set(ids))
-    nearest = search(vectors["first"], vectors["second"][unique], [str(i + 1) for i in unique], 1, vectors.similarity)
-    expected, found = [str(i + 1) for i in ids], [ranked[0] for ranked in nearest]
+    rows = different(task.second)
+    nearest = search(vectors["first"], vectors["second"][rows], [str(i + 1) for i in rows], 1, vectors.similarity)
+    return score_nearest(task, [ranked[0] for ranked in nearest], origin_of(vectors), options, started)
+
+
+def different(sentences: tuple[str, ...]) -> list[int]:
+    """Where each different sentence stands first, ascending; its id is that place counted from 1."""
+    return sorted(set(_first_places(sentences)))
+
+
+def score_nearest(
+    task: BitextTask, found: Sequence[Found], origin: Origin, options: EvaluationOptions, started: float
+) -> TaskResult:
+    """Judge the second sentence found for each first one, by its id (see `different`), whoever found it."""
+    expected = [str(i + 1) for i in _first_places(task.second)]
     right = np.array([e == f.id for e, f in zip(expected, found, strict=True)], np.float64)
     labels = read_labels(expected, [f.id for f in found])
     metrics = (
@@ -37,7 +49,7 @@ def score(task: BitextTask, vectors: TaskVectors, options: EvaluationOptions) ->
         ItemResult(str(i + 1), {"correct": float(r)}, (e,), (Found(f.id, f.score),))
         for i, (r, e, f) in enumerate(zip(right, expected, found, strict=True))
     ]
-    return make_result(task, MAIN, metrics, items, origin_of(vectors), started)
+    return make_result(task, MAIN, metrics, items, origin, started)
 
 
 def _first_places(texts: tuple[str, ...]) -> list[int]:

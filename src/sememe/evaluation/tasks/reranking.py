@@ -37,44 +37,57 @@ def score(task: RerankingTask, vectors: TaskVectors, options: EvaluationOptions)
         names = task.candidates[query_id]
         documents = vectors["documents"][[rows[name] for name in names]]
         scores = similarity(vectors["queries"][i], documents, vectors.similarity)[0]
-        rankings.append(_ranked(names, scores))
-    return _judged(task, rankings, origin_of(vectors), options, started)
+        rankings.append(ranked(names, scores))
+    return score_candidates(task, rankings, origin_of(vectors), options, started)
 
 
 def score_pairs(task: RerankingTask, scorer: PairScorer, origin: Origin, options: EvaluationOptions) -> TaskResult:
     """Order each query's candidates by what a model of pairs says. Raises InputError for scores that are no numbers."""
     started = time.perf_counter()
+    rankings, n_pairs = rank_pairs(task, scorer, origin.model)
+    seconds, started = time.perf_counter() - started, time.perf_counter()
+    return score_candidates(task, rankings, replace(origin, n_texts=n_pairs, seconds=seconds), options, started)
+
+
+def rank_pairs(task: RerankingTask, scorer: PairScorer, model: str) -> tuple[list[list[Found]], int]:
+    """Each query's candidates in the order of a model of pairs, and how many pairs it read."""
     text_of = dict(zip(task.document_ids, task.documents, strict=True))
     pairs = [
         (query, text_of[name])
         for query_id, query in zip(task.query_ids, task.queries, strict=True)
         for name in task.candidates[query_id]
     ]
-    scores = np.asarray(scorer.predict(pairs), np.float32)
-    if scores.shape != (len(pairs),):
-        raise InputError(
-            f"{origin.model} gave scores of shape {scores.shape} for {len(pairs)} pairs; expected one each."
-        )
-    seconds, started = time.perf_counter() - started, time.perf_counter()
+    scores = pair_scores(pairs, scorer, model)
     rankings, at = [], 0
     for query_id in task.query_ids:
         names = task.candidates[query_id]
-        rankings.append(_ranked(names, scores[at : at + len(names)]))
+        rankings.append(ranked(names, scores[at : at + len(names)]))
         at += len(names)
-    return _judged(task, rankings, replace(origin, n_texts=len(pairs), seconds=seconds), options, started)
+    return rankings, len(pairs)
 
 
-def _ranked(names: tuple[str, ...], scores: NDArray[np.float32]) -> list[Found]:
+def pair_scores(pairs: list[tuple[str, str]], scorer: PairScorer, model: str) -> NDArray[np.float32]:
+    """(N,) finite scores. Raises InputError for a model that gives anything else."""
+    scores = np.asarray(scorer.predict(pairs), np.float32)
+    if scores.shape != (len(pairs),):
+        raise InputError(f"{model} gave scores of shape {scores.shape} for {len(pairs)} pairs; expected one each.")
+    if not np.isfinite(scores).all():
+        raise InputError(f"{model} gave a score that is NaN or infinite; rankings need finite scores.")
+    return scores
+
+
+def ranked(names: tuple[str, ...], scores: NDArray[np.float32]) -> list[Found]:
+    """Candidates by score, best first, equal ones by id. Raises InputError for a score that is no number."""
     if not np.isfinite(scores).all():
         raise InputError("A score is NaN or infinite; rankings need finite scores.")
     places = np.argsort(np.argsort(np.array(names)))
     return [Found(names[i], float(scores[i])) for i in nearest(scores, places, len(names))]
 
 
-def _judged(
+def score_candidates(
     task: RerankingTask, rankings: list[list[Found]], origin: Origin, options: EvaluationOptions, started: float
 ) -> TaskResult:
-    """With a cut that takes in every candidate; its MAP is the main metric."""
+    """Judge rankings of the candidates, whoever made them: MAP at a cut that takes in every one is the main metric."""
     longest = max(len(names) for names in task.candidates.values())
     wide = replace(options, cuts=(*options.all_cuts, longest))
     return score_rankings(task, rankings, origin, wide, main=f"map@{longest}", started=started)
