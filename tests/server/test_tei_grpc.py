@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import specimens
 from sememe.engine.embedder import Embedder
 from sememe.engine.reranker import Reranker
 from sememe.records import EmbedOptions
-from sememe.server.models import EmbeddingModel, Models, ScoringModel
+from sememe.server.models import EmbeddingModel, ModelOptions, Models, ScoringModel
 from sememe.server.options import ServerOptions
-from server.running import run
+from server.running import Running, run
 
 grpc = pytest.importorskip("grpc")
 FOLDER = Path(__file__).parents[2] / "src/sememe/server/tei_grpc"
@@ -30,7 +39,7 @@ class Client:
     messages: Any
     metadata: tuple[tuple[str, str], ...] = ()
 
-    def __call__(self, service: str, method: str, request: Any, **options: Any) -> Any:
+    def __call__(self, service: str, method: str, request: Any, timeout: float = 30) -> Any:
         described = self.messages.DESCRIPTOR.services_by_name[service].methods_by_name[method]
         kinds = {True: "stream", False: "unary"}
         multicallable = getattr(
@@ -40,7 +49,7 @@ class Client:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=getattr(self.messages, described.output_type.name).FromString,
         )
-        return multicallable(request, timeout=30, metadata=self.metadata, **options)
+        return multicallable(request, timeout=timeout, metadata=self.metadata)
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +223,106 @@ def test_health_and_reflection(client: Client) -> None:
     assert "tei.v1.Embed" in [one.name for one in listed.list_services_response.service]
     assert b"RerankStream" in file.file_descriptor_response.file_descriptor_proto[0]
     assert b"HealthCheckRequest" in other.file_descriptor_response.file_descriptor_proto[0]
+
+
+# ── operations: as over HTTP ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _both(models: Models, options: ServerOptions, compiled: Any) -> Iterator[tuple[Running, Client, httpx2.Client]]:
+    with (
+        run(models, replace(options, grpc_port=0)) as running,
+        grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel,
+        httpx2.Client(base_url=running.url) as http,
+    ):
+        yield running, Client(channel, compiled), http
+
+
+def test_a_key_has_one_limit_over_http_and_grpc(embedder: Embedder, compiled: Any) -> None:
+    options = ServerOptions(api_keys=("one", "two"), rate_limit=0.05)
+    with _both(Models([EmbeddingModel("tiny", embedder)]), options, compiled) as (_, client, http):
+        one, two = (replace(client, metadata=(("authorization", f"Bearer {key}"),)) for key in ("one", "two"))
+        asked = compiled.EmbedRequest(inputs="a")
+        assert one("Embed", "Embed", asked).embeddings
+        with pytest.raises(grpc.RpcError, match="this API key") as caught:
+            one("Embed", "Embed", asked)
+        assert caught.value.code().name == "RESOURCE_EXHAUSTED"  # type: ignore[attr-defined]
+        assert 1 <= int(dict(caught.value.trailing_metadata())["retry-after"]) <= 20  # type: ignore[attr-defined]
+        body = {"input": "a"}
+        assert http.post("/v1/embeddings", json=body, headers={"authorization": "Bearer one"}).status_code == 429
+        assert two("Embed", "Embed", asked).embeddings
+        reflect = client.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError, match="API key"):
+            next(reflect(iter([b""]), timeout=10))
+
+
+def test_a_call_has_its_line_its_span_and_its_figures(
+    embedder: Embedder, compiled: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    caplog.set_level(logging.INFO, "sememe.requests")
+    with _both(Models([EmbeddingModel("tiny", embedder)]), ServerOptions(), compiled) as (_, client, http):
+        said = replace(client, metadata=(("x-request-id", "mine"), ("traceparent", parent)))
+        said("Embed", "Embed", compiled.EmbedRequest(inputs="a secret text"))
+        list(said("Embed", "EmbedStream", iter([compiled.EmbedRequest(inputs=text) for text in TEXTS])))
+        with pytest.raises(grpc.RpcError) as caught:
+            said("Embed", "Embed", compiled.EmbedRequest(inputs="secret", prompt_name="nope"))
+        assert dict(caught.value.trailing_metadata())["x-request-id"] == "mine"  # type: ignore[attr-defined]
+        figures = http.get("/metrics").text
+    for status in (200, 422):
+        assert f'sememe_request_count_total{{route="/tei.v1.Embed/Embed",status="{status}"}} 1.0' in figures
+    lines = [getattr(record, "request") for record in caplog.records if hasattr(record, "request")]  # noqa: B009
+    seen = [(line.request_id, line.method, line.route, line.status, line.counts.n_inputs) for line in lines[:3]]
+    assert seen == [
+        ("mine", "gRPC", "/tei.v1.Embed/Embed", 200, 1),
+        ("mine", "gRPC", "/tei.v1.Embed/EmbedStream", 200, 3),
+        ("mine", "gRPC", "/tei.v1.Embed/Embed", 422, 0),
+    ]
+    found = [span for span in spans.get_finished_spans() if span.name.startswith("tei.v1.Embed/")]
+    assert [span.attributes["rpc.grpc.status_code"] for span in found if span.attributes] == [0, 0, 3]
+    assert {f"{span.context.trace_id:032x}" for span in found} == {"0af7651916cd43dd8448eb211c80319c"}
+    below = [
+        span.name
+        for span in spans.get_finished_spans()
+        if span.parent and span.parent.span_id == found[0].context.span_id
+    ]
+    assert sorted(below) == ["inference", "queue"]
+    assert "secret" not in caplog.text + "".join(span.to_json() for span in spans.get_finished_spans())
+
+
+def test_the_clients_deadline_is_the_works(embedder: Embedder, compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, gate = embedder.loaded.engine, threading.Event()
+    compute = engine.compute
+    monkeypatch.setattr(engine, "compute", lambda tokens, options: gate.wait(10) and compute(tokens, options))
+    asked = compiled.EmbedRequest(inputs="a")
+    with _both(Models([EmbeddingModel("tiny", embedder)]), ServerOptions(), compiled) as (running, client, _):
+        with pytest.raises(grpc.RpcError) as caught:
+            client("Embed", "Embed", asked, timeout=0.2)
+        assert caught.value.code().name == "DEADLINE_EXCEEDED"  # type: ignore[attr-defined]
+        with pytest.raises(grpc.RpcError, match=r"deadline of 0\.05 s") as caught:
+            replace(client, metadata=(("x-deadline-ms", "50"),))("Embed", "Embed", compiled.EmbedRequest(inputs="b"))
+        assert caught.value.code().name == "DEADLINE_EXCEEDED"  # type: ignore[attr-defined]
+        assert running.service.health().queue_inputs == 0  # nobody waits for it any more
+        gate.set()
+        assert client("Embed", "Embed", asked).embeddings
+
+
+def test_the_metadata_name_the_model(
+    embedder: Embedder, three_kinds: Embedder, compiled: Any, specimen_folder: Path
+) -> None:
+    folder = specimen_folder / "for-grpc"
+    specimens.make("bert", folder / "one", sigma=0.3)
+    options = ServerOptions(models_dir=folder, loading=ModelOptions(precision="float32", offline=True))
+    models = Models([EmbeddingModel("tiny", embedder), EmbeddingModel("three", three_kinds)])
+    with _both(models, options, compiled) as (_, client, _):
+        three, one, nobody = (replace(client, metadata=(("model", name),)) for name in ("three", "one", "nobody"))
+        assert three("Embed", "EmbedSparse", compiled.EmbedSparseRequest(inputs="a")).sparse_embeddings
+        assert one("Info", "Info", compiled.InfoRequest()).model_id == "one"
+        assert one("Embed", "Embed", compiled.EmbedRequest(inputs="a")).embeddings
+        assert models.names() == ["tiny", "three", "one"]
+        with pytest.raises(grpc.RpcError, match="not served here") as caught:
+            nobody("Embed", "Embed", compiled.EmbedRequest(inputs="a"))
+        assert caught.value.code().name == "NOT_FOUND"  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sememe import __version__
+from sememe.server.admission import Admission
 from sememe.server.answers import json_answer
 from sememe.server.collections.dialect import DIALECT as COLLECTIONS
 from sememe.server.collections.library import Library
@@ -45,7 +46,7 @@ _PREFIXES: tuple[tuple[str, Dialect], ...] = (
 
 def make_app(models: Models, options: ServerOptions) -> FastAPI:
     """The application for these models; it owns them, and the scheduler that it makes."""
-    metrics = Metrics()
+    metrics, admission = Metrics(), Admission(options.api_keys, options.rate_limit)
     scheduler = Scheduler(options.scheduling, metrics)
     metrics.watch(scheduler.health)
     service = Service(
@@ -65,7 +66,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         if options.grpc_port is not None:
             from sememe.server.tei_grpc.serving import start
 
-            grpc_server, app.state.grpc_port = await start(service, options, options.grpc_port)
+            grpc_server, app.state.grpc_port = await start(service, options, admission, metrics)
         yield
         sweeping.cancel()
         service.on_demand.close()
@@ -106,9 +107,8 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         dialect_of=dialect_of,
         routes=dialects,
         metrics=metrics,
-        api_keys=options.api_keys,
+        admission=admission,
         max_body_bytes=options.max_body_bytes,
-        rate_limit=options.rate_limit,
     )
     return app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -27,7 +27,8 @@ Result = TypeVar("Result")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _N_ERRORS_SHOWN = 5
-_CLIENT_CLOSED_REQUEST = 499
+CLIENT_CLOSED_REQUEST = 499
+LONGEST_ID = 128  # characters of a request's id that are kept
 # What is left at least of a deadline after the loading of models.
 _SHORTEST_SECONDS = 1e-3
 
@@ -128,7 +129,7 @@ async def with_models(
 ) -> Response:
     """The work's answer, with the models of these names there until it is done; loading them counts to the deadline."""
     service: Service = request.app.state.service
-    said, started = conditions(request), time.monotonic()
+    said, started = conditions_of(request.headers), time.monotonic()
     async with AsyncExitStack() as holding:
         for name in names:
             await holding.enter_async_context(service.on_demand.held(name, keep_alive, said.timeout_seconds))
@@ -168,7 +169,7 @@ class ClientGone(SememeError):
 def refusal(dialect: Dialect, error: Exception) -> Response:
     """The dialect's answer to an exception."""
     if isinstance(error, ClientGone):
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     problem = problem_of(error)
     if problem.kind == "internal":
         logger.error("a request failed", exc_info=error)
@@ -205,9 +206,8 @@ def _body_problem(error: ValidationError) -> Problem:
     return Problem("body", "; ".join(shown) + more, param=str(first[0]) if first else None)
 
 
-def conditions(request: Request) -> Conditions:
-    """What our headers say: If-Fingerprint, X-Deadline-Ms, X-Priority."""
-    headers = request.headers
+def conditions_of(headers: Mapping[str, str]) -> Conditions:
+    """What our headers say: If-Fingerprint, X-Deadline-Ms, X-Priority. Raises ProblemError."""
     priority = headers.get("x-priority")
     if priority not in (None, "interactive", "bulk"):
         raise ProblemError(Problem("input", f"X-Priority is {priority[:40]!r}; expected interactive or bulk."))

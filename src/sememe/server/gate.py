@@ -1,25 +1,23 @@
-"""What every request passes before a route: its id, its key, its size; and what is counted after."""
+"""What every HTTP request passes before a route: its id, its key, its size; and what is counted after."""
 
 from __future__ import annotations
 
-import hmac
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sememe.server import request_log
-from sememe.server.exchange import Dialect, refusal
+from sememe.server.admission import Admission
+from sememe.server.exchange import LONGEST_ID, Dialect, refusal
 from sememe.server.metrics import Metrics
 from sememe.server.problems import Problem, ProblemError
-from sememe.server.rate_limit import RateLimit
 from sememe.server.request_log import RequestLine
 from sememe.server.traces import request_span
 
 OPEN_PATHS = frozenset({"/health", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
-_LONGEST_ID = 128
 
 
 class Gate:
@@ -32,16 +30,13 @@ class Gate:
         dialect_of: Callable[[str], Dialect],
         routes: Collection[str],
         metrics: Metrics,
-        api_keys: Sequence[str],
+        admission: Admission,
         max_body_bytes: int,
-        rate_limit: float | None = None,
     ) -> None:
-        """routes: the paths that are counted by their own name. rate_limit: requests a second of one caller."""
+        """routes: the paths as declared, by which requests are counted."""
         self._app, self._dialect_of, self._metrics = app, dialect_of, metrics
         self._routes = frozenset(routes)
-        self._keys = [key.encode() for key in api_keys]
-        self._max_body_bytes = max_body_bytes
-        self._rate_limit = None if rate_limit is None else RateLimit(rate_limit)
+        self._admission, self._max_body_bytes = admission, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's request."""
@@ -50,17 +45,25 @@ class Gate:
             return
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id", b"")[:_LONGEST_ID] or uuid.uuid4().hex.encode()
-        route = scope["path"] if scope["path"] in self._routes else "other"
+        request_id = headers.get(b"x-request-id", b"")[:LONGEST_ID] or uuid.uuid4().hex.encode()
+        method, status = scope["method"], 0
         counts = request_log.begin()
-        with request_span(scope["method"], route, headers) as outcome:
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        with request_span(method, carrier, {"http.request.method": method}) as outcome:
             try:
-                outcome.status = await self._passed(scope, receive, send, headers, request_id)
+                status = await self._passed(scope, receive, send, headers, request_id)
             finally:
-                seconds = time.perf_counter() - started
-                self._metrics.request_done(route, outcome.status, seconds)
+                seconds, route = time.perf_counter() - started, self._route(scope)
+                outcome.name, outcome.is_fault = f"{method} {route}", status >= 500
+                outcome.attributes |= {"http.route": route, "http.response.status_code": status}
+                self._metrics.request_done(route, status, seconds)
                 name = request_id.decode("latin-1")
-                request_log.log(RequestLine(name, scope["method"], route, outcome.status, seconds, counts))
+                request_log.log(RequestLine(name, method, route, status, seconds, counts))
+
+    def _route(self, scope: Scope) -> str:
+        """The path as declared, where the router came to it or the path itself is one; else `other`."""
+        found = getattr(scope.get("route"), "path", scope["path"])
+        return found if found in self._routes else "other"
 
     async def _passed(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], request_id: bytes
@@ -87,39 +90,12 @@ class Gate:
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         """Raises ProblemError for what goes no further, before anything of the body is read."""
         if scope["path"] not in OPEN_PATHS:
-            key = self._key(headers)
-            if self._keys and key is None:
-                raise ProblemError(
-                    Problem("unauthorized", "The API key is missing or wrong. Send it as Authorization: Bearer KEY.")
-                )
-            self._check_rate(key or str((scope.get("client") or ("",))[0]).encode())
+            other_key = headers.get(b"api-key", headers.get(b"x-api-key", b""))
+            address = str((scope.get("client") or ("",))[0])
+            self._admission.check(headers.get(b"authorization", b""), other_key, address)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_body_bytes:
             raise self._too_large()
-
-    def _check_rate(self, caller: bytes) -> None:
-        seconds = 0.0 if self._rate_limit is None else self._rate_limit.take(caller)
-        if seconds:
-            whose = "with this API key" if self._keys else "from this address"
-            raise ProblemError(
-                Problem(
-                    "rate_limit",
-                    f"Too many requests {whose}. The next may be sent in {seconds:.2f} s; "
-                    "several inputs fit into one request.",
-                    retry_after_seconds=seconds,
-                )
-            )
-
-    def _key(self, headers: dict[bytes, bytes]) -> bytes | None:
-        """The key that was given, if it is one of ours.
-
-        Every key is compared, and each comparison takes as long for a wrong key as for a right one.
-        """
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        given = (
-            token.strip() if scheme.lower() == b"bearer" else headers.get(b"api-key", headers.get(b"x-api-key", b""))
-        )
-        return given if sum(hmac.compare_digest(given, key) for key in self._keys) > 0 else None
 
     def _counted(self, receive: Receive) -> Receive:
         n_bytes = 0

@@ -16,7 +16,7 @@ class ServerOptions:
     """models: names; the first embedder and the first reranker answer where a request names none. aliases: alias=model.
 
     api_keys: any of them opens every route but health; none leaves the server open. cors_origins: none by default.
-    rate_limit: requests a second of one key, or of one address where there are no keys; None sets no limit. Over HTTP only.
+    rate_limit: requests a second of one key, or of one address where there are no keys; None sets no limit.
     log_format: of one line a request on standard error: none, text or json.
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.

@@ -45,7 +45,10 @@ def add(model: str, n_inputs: int, n_tokens: int, n_truncated: int) -> None:
 
 @dataclass(frozen=True)
 class RequestLine:
-    """What is said of one request. route: the path as declared, or `other`. status: 0 if nothing was answered."""
+    """What is said of one request. route: the path or gRPC method as declared, or `other`.
+
+    method: HTTP's, or `gRPC`. status: HTTP's, or the one that gRPC's answer would have there; 0 if nothing was answered.
+    """
 
     request_id: str
     method: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sememe.server.call_times import CallTimes
 
@@ -25,29 +25,34 @@ _NAME = "sememe"
 
 @dataclass
 class Outcome:
-    """What a request's span says at its end."""
+    """What a request's span says at its end. name: of the route as declared, never of the path that was given."""
 
-    status: int = 0
+    name: str = ""
+    is_fault: bool = False
+    attributes: dict[str, str | int] = field(default_factory=dict)
 
 
 @contextmanager
-def request_span(method: str, route: str, headers: Mapping[bytes, bytes]) -> Iterator[Outcome]:
-    """A span around one request; the caller sets the outcome. route: the path as declared, never the one given."""
+def request_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, str]) -> Iterator[Outcome]:
+    """A span around one request; the caller sets the outcome. carrier: its headers or metadata, by lower-case names."""
     outcome = Outcome()
     if not _HAS_API:
         yield outcome
         return
-    carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
     with trace.get_tracer(_NAME).start_as_current_span(
-        f"{method} {route}", context=propagate.extract(carrier), kind=trace.SpanKind.SERVER
+        name,
+        context=propagate.extract(carrier),
+        kind=trace.SpanKind.SERVER,
+        attributes=attributes,
+        record_exception=False,  # an exception's message may hold what a request said
+        set_status_on_exception=False,
     ) as span:
-        span.set_attribute("http.request.method", method)
-        span.set_attribute("http.route", route)
         try:
             yield outcome
         finally:
-            span.set_attribute("http.response.status_code", outcome.status)
-            if outcome.status >= 500:
+            span.update_name(outcome.name or name)
+            span.set_attributes(outcome.attributes)
+            if outcome.is_fault:
                 span.set_status(trace.StatusCode.ERROR)
 
 

@@ -22,30 +22,39 @@ _Embedding = messages.EmbedRequest | messages.EmbedSparseRequest | messages.Embe
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a call says besides its message: the client's deadline, and in the metadata `if-fingerprint`, `x-priority`.
+
+    model: of the metadata, for which TEI's messages have no field; None is the first that can do it.
+    """
+
+    conditions: Conditions
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class Calls:
     """The methods. They raise what the service raises."""
 
     service: Service
 
-    async def embed(self, request: messages.EmbedRequest, conditions: Conditions) -> messages.EmbedResponse:
+    async def embed(self, request: messages.EmbedRequest, given: Given) -> messages.EmbedResponse:
         """One dense vector."""
         started = time.perf_counter_ns()
         dimensions = request.dimensions if request.HasField("dimensions") else None
         options = self._options(request, normalize=request.normalize, dimensions=dimensions)
-        embedded = await self.service.embed(EmbedCall([request.inputs], options, None, conditions))
+        embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
         dense = np.asarray(embedded.embeddings.dense, np.float32)
         return messages.EmbedResponse(embeddings=dense[0], metadata=_metadata(request.inputs, embedded, started))
 
-    async def embed_sparse(
-        self, request: messages.EmbedSparseRequest, conditions: Conditions
-    ) -> messages.EmbedSparseResponse:
+    async def embed_sparse(self, request: messages.EmbedSparseRequest, given: Given) -> messages.EmbedSparseResponse:
         """The weights that are not zero."""
         started = time.perf_counter_ns()
-        model = self.service.models.embedder(None)
+        model = self.service.models.embedder(given.model)
         if "sparse" not in model.embedder.outputs:
             raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
         options = self._options(request, outputs=("sparse",))
-        embedded = await self.service.embed(EmbedCall([request.inputs], options, None, conditions))
+        embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
         sparse = embedded.embeddings.sparse
         assert sparse is not None
         values = [messages.SparseValue(index=i, value=weight) for i, weight in sparse.weights(0).items()]
@@ -53,15 +62,15 @@ class Calls:
             sparse_embeddings=values, metadata=_metadata(request.inputs, embedded, started)
         )
 
-    async def embed_all(self, request: messages.EmbedAllRequest, conditions: Conditions) -> messages.EmbedAllResponse:
+    async def embed_all(self, request: messages.EmbedAllRequest, given: Given) -> messages.EmbedAllResponse:
         """A vector a token: the model's own multi-vectors, or, where it has none, the hidden states."""
         started = time.perf_counter_ns()
-        model = self.service.models.embedder(None)
+        model = self.service.models.embedder(given.model)
         if "multi_vector" in model.embedder.outputs:
             options = self._options(request, outputs=("multi_vector",))
-            embedded = await self.service.embed(EmbedCall([request.inputs], options, None, conditions))
+            embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
         else:
-            call = EmbedCall([request.inputs], self._options(request), None, conditions)
+            call = EmbedCall([request.inputs], self._options(request), given.model, given.conditions)
             embedded = await self.service.embed_tokens(call)
         vectors = embedded.embeddings.multi_vector
         assert vectors is not None
@@ -78,31 +87,29 @@ class Calls:
         )
         return replace(options, **changes)
 
-    async def predict(self, request: messages.PredictRequest, conditions: Conditions) -> messages.PredictResponse:
+    async def predict(self, request: messages.PredictRequest, given: Given) -> messages.PredictResponse:
         """A text's labels, best first."""
-        return await self._predicted([request.inputs], request, conditions)
+        return await self._predicted([request.inputs], request, given)
 
-    async def predict_pair(
-        self, request: messages.PredictPairRequest, conditions: Conditions
-    ) -> messages.PredictResponse:
+    async def predict_pair(self, request: messages.PredictPairRequest, given: Given) -> messages.PredictResponse:
         """A pair's labels, best first."""
         if len(request.inputs) not in (1, 2):
             raise InputError(f"inputs has {len(request.inputs)} texts; expected one, or a pair.")
-        return await self._predicted(list(request.inputs), request, conditions)
+        return await self._predicted(list(request.inputs), request, given)
 
     async def _predicted(
-        self, texts: list[str], request: messages.PredictRequest | messages.PredictPairRequest, conditions: Conditions
+        self, texts: list[str], request: messages.PredictRequest | messages.PredictPairRequest, given: Given
     ) -> messages.PredictResponse:
         started = time.perf_counter_ns()
-        reranker = self.service.models.scorer(None).reranker
+        reranker = self.service.models.scorer(given.model).reranker
         call = ScoreCall(
             texts if len(texts) == 1 else [(texts[0], texts[1])],
-            None,
+            given.model,
             "identity" if request.raw_scores else "sigmoid" if reranker.n_labels == 1 else "softmax",
             None,
             request.truncate,
             _side(request.truncation_direction),
-            conditions,
+            given.conditions,
         )
         scored = await self.service.score(call)
         row = scored.scores[0]
@@ -111,7 +118,7 @@ class Calls:
         ]
         return messages.PredictResponse(predictions=predictions, metadata=_counts(texts, scored.n_tokens, started))
 
-    async def rerank(self, request: messages.RerankRequest, conditions: Conditions) -> messages.RerankResponse:
+    async def rerank(self, request: messages.RerankRequest, given: Given) -> messages.RerankResponse:
         """The texts, best first."""
         started = time.perf_counter_ns()
         if not request.texts:
@@ -119,12 +126,12 @@ class Calls:
         texts = list(request.texts)
         call = ScoreCall(
             [(request.query, text) for text in texts],
-            None,
+            given.model,
             "identity" if request.raw_scores else "sigmoid",
             None,
             request.truncate,
             _side(request.truncation_direction),
-            conditions,
+            given.conditions,
         )
         scored = await self.service.rank(call)
         ranks = [
@@ -134,28 +141,28 @@ class Calls:
         return messages.RerankResponse(ranks=ranks, metadata=_counts(texts, scored.n_tokens, started))
 
     async def rerank_stream(
-        self, requests: AsyncIterator[messages.RerankStreamRequest], conditions: Conditions
+        self, requests: AsyncIterator[messages.RerankStreamRequest], given: Given
     ) -> messages.RerankResponse:
         """The stream's texts, best first. The first message's flags count."""
-        given = [request async for request in requests]
-        if not given:
+        asked = [request async for request in requests]
+        if not asked:
             raise ProblemError(Problem("empty", "The stream had no text; expected at least one."))
-        first = given[0]
-        if any(request.query != first.query for request in given):
+        first = asked[0]
+        if any(request.query != first.query for request in asked):
             raise InputError("The stream has several queries; expected one, with its texts.")
         whole = messages.RerankRequest(
             query=first.query,
-            texts=[request.text for request in given],
+            texts=[request.text for request in asked],
             truncate=first.truncate,
             raw_scores=first.raw_scores,
             return_text=first.return_text,
             truncation_direction=first.truncation_direction,
         )
-        return await self.rerank(whole, conditions)
+        return await self.rerank(whole, given)
 
-    async def tokenize(self, request: messages.EncodeRequest, conditions: Conditions) -> messages.EncodeResponse:
+    async def tokenize(self, request: messages.EncodeRequest, given: Given) -> messages.EncodeResponse:
         """A text's tokens, with the characters that they stand for."""
-        model = self.service.models.find(None)
+        model = self.service.models.find(given.model)
         recipe, tokenizer = model.engine.checkpoint.recipe, model.engine.checkpoint.tokenizer
         prompt = recipe.named_prompt(request.prompt_name) if request.HasField("prompt_name") else ""
         special = request.add_special_tokens
@@ -169,15 +176,15 @@ class Calls:
         ]
         return messages.EncodeResponse(tokens=tokens)
 
-    async def decode(self, request: messages.DecodeRequest, conditions: Conditions) -> messages.DecodeResponse:
+    async def decode(self, request: messages.DecodeRequest, given: Given) -> messages.DecodeResponse:
         """The text of token ids."""
-        model, special = self.service.models.find(None), not request.skip_special_tokens
+        model, special = self.service.models.find(given.model), not request.skip_special_tokens
         (text,) = await self.service.decode(model, [list(request.ids)], special=special)
         return messages.DecodeResponse(text=text)
 
-    async def info(self, request: messages.InfoRequest, conditions: Conditions) -> messages.InfoResponse:
+    async def info(self, request: messages.InfoRequest, given: Given) -> messages.InfoResponse:
         """What is served."""
-        model = self.service.models.find(None)
+        model = self.service.models.find(given.model)
         is_embedder = isinstance(model, EmbeddingModel)
         loaded = model.embedder.loaded if isinstance(model, EmbeddingModel) else model.reranker.loaded
         kind = messages.MODEL_TYPE_RERANKER if model.kind == "reranker" else messages.MODEL_TYPE_CLASSIFIER

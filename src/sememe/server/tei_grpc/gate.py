@@ -105,8 +105,8 @@ class CallGate:
     async def _answered(self, context: Context, said: Mapping[str, str], do: Callable[[Given], Awaitable[Any]]) -> Any:
         _admit(self._admission, said, context.peer())
         conditions, model = conditions_of(said), said.get("model")
-        if (seconds := context.time_remaining()) is not None:
-            conditions = replace(conditions, timeout_seconds=seconds)
+        deadlines = [given for given in (conditions.timeout_seconds, context.time_remaining()) if given is not None]
+        conditions = replace(conditions, timeout_seconds=min(deadlines, default=None))
         async with self._service.on_demand.held(model, timeout_seconds=conditions.timeout_seconds):
             return await do(Given(conditions, model))
 

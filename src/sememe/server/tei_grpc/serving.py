@@ -1,59 +1,40 @@
-"""The gRPC server itself: methods by name, keys, errors as gRPC's codes, health and reflection."""
+"""The gRPC server itself: methods by name, health and reflection."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from sememe.errors import InputError
-from sememe.server.calls import Conditions
+from sememe.server.admission import Admission
+from sememe.server.metrics import Metrics
 from sememe.server.options import ServerOptions
-from sememe.server.problems import Kind, Problem, ProblemError, problem_of
 from sememe.server.service import Service
 from sememe.server.tei_grpc import messages
 from sememe.server.tei_grpc.calls import Calls
+from sememe.server.tei_grpc.gate import CallGate, One, ReflectionGate
 
-_CODES: dict[Kind, grpc.StatusCode] = {
-    "unavailable": grpc.StatusCode.UNAVAILABLE,
-    "overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "rate_limit": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "unauthorized": grpc.StatusCode.UNAUTHENTICATED,
-    "deadline": grpc.StatusCode.DEADLINE_EXCEEDED,
-    "not_found": grpc.StatusCode.NOT_FOUND,
-    "mismatch": grpc.StatusCode.FAILED_PRECONDITION,
-    "wrong_model": grpc.StatusCode.FAILED_PRECONDITION,
-    "unsupported": grpc.StatusCode.FAILED_PRECONDITION,
-    "model": grpc.StatusCode.FAILED_PRECONDITION,
-    "internal": grpc.StatusCode.INTERNAL,
-}
-logger = logging.getLogger(__name__)
-
-# Messages of a stream that are under way at once; the answers come in the order of the questions.
-_AHEAD = 64
 _HEALTH = "grpc.health.v1.Health"
 _WATCH_SECONDS = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
-One = Callable[[Any, Conditions], Awaitable[Message]]
 
-
-async def start(service: Service, options: ServerOptions, port: int) -> tuple[grpc.aio.Server, int]:
+async def start(
+    service: Service, options: ServerOptions, admission: Admission, metrics: Metrics
+) -> tuple[grpc.aio.Server, int]:
     """A running server and its port; port 0 takes a free one. Raises InputError for a port that is taken."""
+    gate = CallGate(service, admission, metrics)
     limits = [("grpc.max_receive_message_length", options.max_body_bytes), ("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(options=limits)
-    server.add_generic_rpc_handlers(tuple(_handlers(service, options.api_keys)))
+    server = grpc.aio.server(options=limits, interceptors=[ReflectionGate(admission)])
+    server.add_generic_rpc_handlers(tuple(_handlers(service, gate)))
     names = [*(found.full_name for found in messages.DESCRIPTOR.services_by_name.values()), _HEALTH]
     enable_server_reflection([*names, "grpc.reflection.v1alpha.ServerReflection"], server, _Pools())
-    address = f"{options.host}:{port}"
+    address = f"{options.host}:{options.grpc_port}"
     try:
         if options.certificate is not None and options.key is not None:
             pair = (options.key.read_bytes(), options.certificate.read_bytes())
@@ -81,9 +62,9 @@ class _Pools:
         return find
 
 
-def _handlers(service: Service, keys: tuple[str, ...]) -> list[grpc.GenericRpcHandler]:
+def _handlers(service: Service, gate: CallGate) -> list[grpc.GenericRpcHandler]:
     """A handler for each method of `tei.proto`; a stream does with each message what the method without it does."""
-    calls, gate = Calls(service), _Gate(keys)
+    calls = Calls(service)
     works: dict[str, One] = {
         "Embed": calls.embed,
         "EmbedSparse": calls.embed_sparse,
@@ -106,100 +87,18 @@ def _handlers(service: Service, keys: tuple[str, ...]) -> list[grpc.GenericRpcHa
     return [*found, grpc.method_handlers_generic_handler(_HEALTH, _health(service))]
 
 
-def _handler(method: Any, gate: _Gate, work: One) -> grpc.RpcMethodHandler:
+def _handler(method: Any, gate: CallGate, work: One) -> grpc.RpcMethodHandler:
     """method: its descriptor."""
+    name = f"/{method.containing_service.full_name}/{method.name}"
     kinds = {
         "request_deserializer": getattr(messages, method.input_type.name).FromString,
         "response_serializer": getattr(messages, method.output_type.name).SerializeToString,
     }
     if method.server_streaming:
-        return grpc.stream_stream_rpc_method_handler(gate.many(work), **kinds)
+        return grpc.stream_stream_rpc_method_handler(gate.many(name, work), **kinds)
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(gate.one(work), **kinds)
-    return grpc.unary_unary_rpc_method_handler(gate.one(work), **kinds)
-
-
-class _Gate:
-    """What every call passes: its key before, its errors after."""
-
-    def __init__(self, keys: tuple[str, ...]) -> None:
-        self._keys = [key.encode() for key in keys]
-
-    def one(self, work: One) -> Any:
-        """A method with one answer."""
-
-        async def behaviour(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            try:
-                return await work(request, self._conditions(context))
-            except Exception as error:
-                return await _abort(context, error)
-
-        return behaviour
-
-    def many(self, work: One) -> Any:
-        """A method with an answer for each message of a stream."""
-
-        async def behaviour(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            try:
-                async for answer in _each(requests, work, self._conditions(context)):
-                    yield answer
-            except Exception as error:
-                await _abort(context, error)
-
-        return behaviour
-
-    def _conditions(self, context: grpc.aio.ServicerContext[Any, Any]) -> Conditions:
-        """The deadline and `if-fingerprint`. Raises ProblemError for a key that is missing or wrong."""
-        said = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        scheme, _, token = said.get("authorization", "").partition(" ")
-        given = (token.strip() if scheme.lower() == "bearer" else said.get("api-key", "")).encode()
-        # Every key is compared, and each comparison takes as long for a wrong key as for a right one.
-        if self._keys and not sum(hmac.compare_digest(given, key) for key in self._keys):
-            raise ProblemError(
-                Problem("unauthorized", "The API key is missing or wrong. Send it as authorization: Bearer KEY.")
-            )
-        return Conditions(said.get("if-fingerprint"), context.time_remaining())
-
-
-async def _each(requests: AsyncIterator[Any], work: One, conditions: Conditions) -> AsyncIterator[Message]:
-    """Answers in the order of the requests, each as soon as it and those before it are ready."""
-    queue: asyncio.Queue[asyncio.Future[Message] | None] = asyncio.Queue(_AHEAD)
-
-    async def read() -> None:
-        async for request in requests:
-            await queue.put(asyncio.ensure_future(work(request, conditions)))
-        await queue.put(None)
-
-    reading = asyncio.ensure_future(read())
-    pending: asyncio.Future[Message] | None = None
-    try:
-        while True:
-            following = asyncio.ensure_future(queue.get())
-            await asyncio.wait([following, reading], return_when=asyncio.FIRST_COMPLETED)
-            if reading.done() and reading.exception() is not None:
-                following.cancel()
-                reading.result()
-            pending = await following
-            if pending is None:
-                return
-            yield await pending
-    finally:
-        reading.cancel()
-        while not queue.empty():
-            if (left := queue.get_nowait()) is not None:
-                left.cancel()
-        if pending is not None:
-            pending.cancel()
-
-
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> Any:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    problem = problem_of(error)
-    if problem.kind == "internal":
-        logger.error("a call failed", exc_info=error)
-    trailing = tuple((name.lower(), value) for name, value in problem.headers().items())
-    await context.abort(_CODES.get(problem.kind, grpc.StatusCode.INVALID_ARGUMENT), problem.message, trailing)
+        return grpc.stream_unary_rpc_method_handler(gate.one(name, work), **kinds)
+    return grpc.unary_unary_rpc_method_handler(gate.one(name, work), **kinds)
 
 
 def _health(service: Service) -> dict[str, grpc.RpcMethodHandler]:
