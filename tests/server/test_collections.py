@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 
 from sememe.collections.chunking.options import ChunkOptions
@@ -74,6 +75,27 @@ def test_hits_are_those_of_the_collection(client: httpx2.Client, filled: str, fo
 def test_the_same_again_embeds_nothing(client: httpx2.Client, filled: str) -> None:
     report = client.post("/v1/collections/docs/documents", json={"documents": DOCUMENTS}).json()
     assert report == {"added": 0, "changed": 0, "described": 0, "unchanged": 3, "chunks": 0}
+
+
+def test_late_chunks_are_those_of_the_embedder(
+    client: httpx2.Client, folder: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    made = client.post("/v1/collections", json={"name": "late", "chunking": {"size": 8, "late": True}})
+    assert made.status_code == 201, made.text
+    report = client.post("/v1/collections/late/documents", json={"documents": DOCUMENTS}).json()
+    assert report["chunks"] > 3
+    (tmp_path / "c.txt").write_text(DOCUMENTS[2]["text"])  # type: ignore[arg-type]
+    index_folder(tmp_path, tmp_path / "own", embedder, chunking=ChunkOptions(size=8, late=True)).close()
+    vector = embedder.encode_query("money back").tolist()
+    with Collection.open(tmp_path / "own", embedder) as own:
+        expected = own.search_by_vector(np.array(vector, np.float32), 5)
+    hits = _query(client, "late", vector=vector, k=5, where={"year": 2024, "lang": "en"})
+    assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+    refused = client.post(
+        "/v1/collections", json={"name": "x", "model": "three", "outputs": ["sparse"], "chunking": {"late": True}}
+    )
+    assert refused.status_code == 422
+    assert "Late chunking is for dense vectors" in refused.json()["detail"]
 
 
 def test_filters_groups_reranking_and_explanations(client: httpx2.Client, filled: str) -> None:

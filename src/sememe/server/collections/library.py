@@ -88,6 +88,8 @@ class Library:
         """Begin a collection. Raises InputError where there is one already, NotFound for a model that is not served."""
         path = self._path(name)
         embedder = self._embedder(self._service.models.embedder(model))
+        if chunking.late:
+            embedder.check_spans(document_options(options))
         with self._lock:
             if exists(path):
                 raise InputError(f"There is a collection {name} already. Delete it first, or choose another name.")

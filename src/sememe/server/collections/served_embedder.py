@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sememe.engine.engine import RawEmbedding
+from sememe.engine.spans import Span, check_spans
 from sememe.records import Embeddings, EmbedOptions, Tokens
+from sememe.server.line import Line
+from sememe.server.lines import SpanLine
 from sememe.server.models import EmbeddingModel
 from sememe.server.scheduler import Scheduler
 from sememe.server.waiting import Lane
@@ -32,12 +36,33 @@ class ServedEmbedder:
 
     def embed(self, inputs: Sequence[str], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS) -> Embeddings:
         """Raises InputError, Overloaded, Unavailable, CheckpointError."""
-        started = time.perf_counter()
-        engine = self._model.engine
-
-        def finish(values: list[RawEmbedding]) -> Embeddings:
-            return engine.finish(values, options, time.perf_counter() - started)
-
         lane: Lane = "interactive" if options.role == "query" else "bulk"
-        work = self._scheduler.run(self._model.line(options), list(inputs), finish, lane=lane, timeout_seconds=None)
+        return self._run(self._model.line(options), list(inputs), options, lane, lambda values: values)
+
+    def embed_spans(
+        self, text: str, spans: Sequence[Span], options: EmbedOptions = _AS_THE_CHECKPOINT_SAYS
+    ) -> Embeddings:
+        """As `Embedder.embed_spans`: a text with its spans is one input of the queue. Raises as `embed`."""
+        line = SpanLine(self._model.name, self._model.engine, options)
+        return self._run(line, [(text, tuple(spans))], options, "bulk", lambda values: values[0])
+
+    def check_spans(self, options: EmbedOptions) -> None:
+        """Raise InputError where `embed_spans` would, whatever the text."""
+        check_spans(self._model.engine.checkpoint, options)
+
+    def _run(
+        self,
+        line: Line,
+        inputs: Sequence[Any],
+        options: EmbedOptions,
+        lane: Lane,
+        rows: Callable[[list[Any]], list[RawEmbedding]],
+    ) -> Embeddings:
+        """rows: of the inputs' values."""
+        started = time.perf_counter()
+
+        def finish(values: list[Any]) -> Embeddings:
+            return self._model.engine.finish(rows(values), options, time.perf_counter() - started)
+
+        work = self._scheduler.run(line, inputs, finish, lane=lane, timeout_seconds=None)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
