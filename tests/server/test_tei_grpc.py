@@ -296,9 +296,14 @@ def test_a_call_has_its_line_its_span_and_its_figures(
 def test_the_clients_deadline_is_the_works(embedder: Embedder, compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, gate = embedder.loaded.engine, threading.Event()
     compute = engine.compute
-    monkeypatch.setattr(engine, "compute", lambda tokens, options: gate.wait(10) and compute(tokens, options))
+
+    def slow(tokens: Any, options: Any) -> Any:
+        gate.wait(10)
+        return compute(tokens, options)
+
     asked = compiled.EmbedRequest(inputs="a")
     with _both(Models([EmbeddingModel("tiny", embedder)]), ServerOptions(), compiled) as (running, client, _):
+        monkeypatch.setattr(engine, "compute", slow)
         with pytest.raises(grpc.RpcError) as caught:
             client("Embed", "Embed", asked, timeout=0.2)
         assert caught.value.code().name == "DEADLINE_EXCEEDED"  # type: ignore[attr-defined]

@@ -22,9 +22,8 @@ from sememe.client.exchange import (
     read_ranking,
     space_of,
 )
-from sememe.client.retrying import error_of, read_answer
+from sememe.client.retrying import Tries
 from sememe.client.settings import ClientOptions, headers_of
-from sememe.errors import RemoteError
 from sememe.records import Embeddings, EmbedOptions, RankedDocument
 
 _AS_THE_MODEL_SAYS = EmbedOptions()
@@ -93,22 +92,16 @@ class AsyncClient:
         return read_ranking(await self._post("/v1/rerank", body), documents, with_texts=return_documents)
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
-        retries, n_done = self._options.retries, 0
+        tries = Tries(self._options.retries, f"{self.url}{path}")
         while True:
             try:
-                answer = await self._http.post(path, json=dict(body))
+                outcome: httpx2.Response | httpx2.HTTPError = await self._http.post(path, json=dict(body))
             except httpx2.HTTPError as exc:
-                wait = retries.wait_seconds(n_done, None)
-                if wait is None:
-                    raise RemoteError(f"{self.url}{path}: no answer after {n_done + 1} tries ({exc}).") from exc
-            else:
-                if answer.status_code < 400:
-                    return read_answer(answer)
-                wait = retries.wait_seconds(n_done, answer)
-                if wait is None:
-                    raise error_of(answer)
-            await asyncio.sleep(wait)
-            n_done += 1
+                outcome = exc
+            following = tries.after(outcome)
+            if isinstance(following, Answer):
+                return following
+            await asyncio.sleep(following)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,7 +23,7 @@ from sememe.client.exchange import (
     read_ranking,
     space_of,
 )
-from sememe.client.retrying import error_of, read_answer
+from sememe.client.retrying import Tries
 from sememe.client.settings import ClientOptions, headers_of
 from sememe.errors import RemoteError
 from sememe.records import Embeddings, EmbedOptions, RankedDocument, SimilarityName
@@ -69,7 +69,7 @@ class Client:
 
     @property
     def revision(self) -> str:
-        """Of the server's first model, where the server says it; else its address."""
+        """Of the model, where the server says it; else its address."""
         return str(self._server_info().get("model_sha") or self.url)
 
     @property
@@ -83,7 +83,7 @@ class Client:
 
     @property
     def max_tokens(self) -> int:
-        """Of the server's first model. Raises RemoteError where the server does not say."""
+        """Of the model. Raises RemoteError where the server does not say."""
         limit = self._server_info().get("max_input_length")
         if not isinstance(limit, int):
             raise RemoteError(f"{self.url} does not say how many tokens its model reads (GET /info).")
@@ -98,7 +98,7 @@ class Client:
     def _server_info(self) -> Mapping[str, Any]:
         if self._info is None:
             try:
-                answer = self._http.get("/info")
+                answer = self._http.get("/info", params={"model": self.model} if self.model else None)
                 self._info = answer.json() if answer.status_code == 200 else {}
             except (httpx2.HTTPError, ValueError) as exc:
                 raise RemoteError(f"{self.url}/info: {exc}") from exc
@@ -167,23 +167,16 @@ class Client:
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
-        retries = self._options.retries
-        n_done = 0
+        tries = Tries(self._options.retries, f"{self.url}{path}")
         while True:
             try:
-                answer = self._http.post(path, json=dict(body))
+                outcome: httpx2.Response | httpx2.HTTPError = self._http.post(path, json=dict(body))
             except httpx2.HTTPError as exc:
-                wait = retries.wait_seconds(n_done, None)
-                if wait is None:
-                    raise RemoteError(f"{self.url}{path}: no answer after {n_done + 1} tries ({exc}).") from exc
-            else:
-                if answer.status_code < 400:
-                    return read_answer(answer)
-                wait = retries.wait_seconds(n_done, answer)
-                if wait is None:
-                    raise error_of(answer)
-            time.sleep(wait)
-            n_done += 1
+                outcome = exc
+            following = tries.after(outcome)
+            if isinstance(following, Answer):
+                return following
+            time.sleep(following)
 
     def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""

@@ -38,6 +38,27 @@ class Retries:
         return min(grown, self.longest_wait_seconds)
 
 
+class Tries:
+    """One request's tries, counted: what an outcome means, whoever sends and waits."""
+
+    def __init__(self, retries: Retries, where: str) -> None:
+        """where: the address that is asked, for messages."""
+        self._retries, self._where, self._n_done = retries, where, 0
+
+    def after(self, outcome: httpx2.Response | httpx2.HTTPError) -> Answer | float:
+        """The answer, or the seconds to wait before the next try. Raises what the outcome means where none would help."""
+        answer = outcome if isinstance(outcome, httpx2.Response) else None
+        if answer is not None and answer.status_code < 400:
+            return read_answer(answer)
+        wait = self._retries.wait_seconds(self._n_done, answer)
+        self._n_done += 1
+        if wait is not None:
+            return wait
+        if isinstance(outcome, httpx2.HTTPError):
+            raise RemoteError(f"{self._where}: no answer after {self._n_done} tries ({outcome}).") from outcome
+        raise error_of(outcome)
+
+
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """What the server says: in milliseconds where it does, else in seconds; None where it says a date or nothing."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):

@@ -6,26 +6,19 @@ on `/v1/embeddings`, which are mostly another tokenizer's.
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
-from base64 import b64encode
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from fastapi import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from sememe.records import Embeddings
-from sememe.server import asked
-from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds, json_answer, refuse_forms
-from sememe.server.calls import EmbedCall, Embedded, ScoreCall, Scored
+from sememe.server.answers import embedding_headers, json_answer, refuse_forms
+from sememe.server.calls import EmbedCall
+from sememe.server.dialects.vllm_answers import embedding_answer, listed, rows_of
 from sememe.server.dialects.vllm_bodies import (
     ClassifyAnswer,
     ClassifyBody,
-    Common,
     DetokenizeAnswer,
     DetokenizeBody,
     EmbeddingsAnswer,
@@ -37,11 +30,10 @@ from sememe.server.dialects.vllm_bodies import (
     TokenizeAnswer,
     TokenizeBody,
 )
+from sememe.server.dialects.vllm_scores import VllmScores
 from sememe.server.exchange import Given, Route, route
-from sememe.server.models import WrongModel
 from sememe.server.problems import Kind, Problem, ProblemError
 from sememe.server.service import Service
-from sememe.server.wire_numbers import Endianness, WireDtype, packed
 
 _TYPES: dict[Kind, tuple[int, str]] = {
     "input": (400, "BadRequestError"),
@@ -99,12 +91,12 @@ DIALECT = VllmDialect()
 
 def routes(service: Service) -> list[Route]:
     """The paths of this dialect but those that it shares."""
-    vllm = _Vllm(service)
-    scores = "Scores of pairs"
+    vllm, scores = _Vllm(service), VllmScores(service)
+    of_pairs = "Scores of pairs"
     return [
-        route("/score", DIALECT, ScoreBody, vllm.score, answer=ScoreAnswer, summary=scores),
-        route("/v1/score", DIALECT, ScoreBody, vllm.score, answer=ScoreAnswer, summary=scores),
-        route("/classify", DIALECT, ClassifyBody, vllm.classify, answer=ClassifyAnswer, summary="Labels of texts"),
+        route("/score", DIALECT, ScoreBody, scores.score, answer=ScoreAnswer, summary=of_pairs),
+        route("/v1/score", DIALECT, ScoreBody, scores.score, answer=ScoreAnswer, summary=of_pairs),
+        route("/classify", DIALECT, ClassifyBody, scores.classify, answer=ClassifyAnswer, summary="Labels of texts"),
         route(
             "/pooling",
             DIALECT,
@@ -145,13 +137,13 @@ def tokenize_route(service: Service) -> Route:
 
 class _Vllm:
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._service, self._scores = service, VllmScores(service)
 
     async def embeddings(self, body: EmbeddingsBody, given: Given) -> Response:
         if body.late_chunking_params is not None:
             return await self._late_chunked(body, body.late_chunking_params.chunk_size, given)
         call = EmbedCall(body.texts(), body.vllm_options(self._service), body.model, given.conditions)
-        return await _embedding_answer("embd", "embedding", body, given, await self._service.embed(call))
+        return await embedding_answer("embd", "embedding", body, given, await self._service.embed(call))
 
     async def _late_chunked(self, body: EmbeddingsBody, chunk_size: int, given: Given) -> Response:
         """Vectors of each input's chunks, of so many tokens each but for the last."""
@@ -167,7 +159,7 @@ class _Vllm:
         call = EmbedCall(texts, body.vllm_options(self._service), body.model, given.conditions)
         spans = [tuple((chunk["char_range"][0], chunk["char_range"][1]) for chunk in chunks) for chunks in cuts]
         embedded = await self._service.embed_spans(call, spans)
-        rows = iter(_rows(embedded.embeddings))
+        rows = iter(rows_of(embedded.embeddings))
         data = [
             {
                 "index": i,
@@ -177,16 +169,16 @@ class _Vllm:
             }
             for i, (chunks, one) in enumerate(zip(cuts, spelled, strict=True))
         ]
-        listed = _listed("embd", embedded.model, data, sum(len(one.ids) for one in spelled))
-        return json_answer(listed, embedding_headers(embedded))
+        n_tokens = sum(len(one.ids) for one in spelled)
+        return json_answer(listed("embd", embedded.model, data, n_tokens), embedding_headers(embedded))
 
     async def pooling(self, body: PoolingBody, given: Given) -> Response:
         if body.task in ("token_classify", "plugin"):
             raise ProblemError(Problem("input", f"The task {body.task} is not computed by this version.", "task"))
         if body.task == "classify":
-            scored = await self._classified(body.texts(), body.model, body.use_activation, body.truncate, given)
+            scored = await self._scores.classified(body.texts(), body.model, body.use_activation, body.truncate, given)
             data = [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(scored.scores)]
-            return json_answer(_listed("pool", scored.model, data, scored.n_tokens))
+            return json_answer(listed("pool", scored.model, data, scored.n_tokens))
         model, texts = self._service.models.embedder(body.model), body.texts()
         if body.task != "token_embed":
             options = body.vllm_options(self._service)
@@ -197,51 +189,7 @@ class _Vllm:
         else:
             options = body.vllm_options(self._service)
             embedded = await self._service.embed_tokens(EmbedCall(texts, options, body.model, given.conditions))
-        return await _embedding_answer("pool", "pooling", body, given, embedded)
-
-    async def score(self, body: ScoreBody, given: Given) -> Response:
-        pairs, model = body.pairs(), self._service.models.scorer(body.model)
-        queries = await self._service.cut_texts(model, [query for query, _ in pairs], body.max_tokens_per_query or None)
-        documents = await self._service.cut_texts(model, [text for _, text in pairs], body.max_tokens_per_doc or None)
-        call = ScoreCall(
-            list(zip(queries, documents, strict=True)),
-            body.model,
-            "identity" if body.use_activation is False else "sigmoid",
-            body.instruction,
-            asked.allows_cutting(body.truncate),
-            asked.cut_side(body.truncate),
-            given.conditions,
-        )
-        scored = await self._service.rank(call)
-        data = [{"index": i, "object": "score", "score": float(row[0])} for i, row in enumerate(scored.scores)]
-        return json_answer(_listed("score", scored.model, data, scored.n_tokens))
-
-    async def classify(self, body: ClassifyBody, given: Given) -> Response:
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        scored = await self._classified(texts, body.model, body.use_activation, body.truncate, given)
-        labels = self._service.models.scorer(body.model).reranker.labels
-        data = [
-            {"index": i, "label": labels[int(row.argmax())], "probs": row, "num_classes": len(row)}
-            for i, row in enumerate(scored.scores)
-        ]
-        return json_answer(_listed("classify", scored.model, data, scored.n_tokens))
-
-    async def _classified(
-        self, texts: Sequence[str], model: str | None, activates: bool | None, truncate: bool | str | None, given: Given
-    ) -> Scored:
-        if not texts:
-            raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
-        n_labels = self._service.models.scorer(model).reranker.n_labels
-        call = ScoreCall(
-            list(texts),
-            model,
-            "identity" if activates is False else "sigmoid" if n_labels == 1 else "softmax",
-            None,
-            asked.allows_cutting(truncate),
-            asked.cut_side(truncate),
-            given.conditions,
-        )
-        return await self._service.score(call)
+        return await embedding_answer("pool", "pooling", body, given, embedded)
 
     async def detokenize(self, body: DetokenizeBody, given: Given) -> Response:
         texts = await self._service.decode(self._service.models.find(body.model), [body.tokens])
@@ -257,34 +205,6 @@ class _Vllm:
         return json_answer(answer)
 
 
-async def _embedding_answer(
-    prefix: str, kind: Literal["embedding", "pooling"], body: Common, given: Given, embedded: Embedded
-) -> Response:
-    """The list, or, where the body asks for bytes, all vectors end to end with their places in the header `metadata`."""
-    embeddings = embedded.embeddings
-    rows = _rows(embeddings)
-    dtype, endianness = body.embed_dtype or "float32", body.endianness or "native"
-    said = body.encoding_format or "float"
-    if said != "float" and embeddings.dense is not None and embeddings.dense.dtype != np.float32 and body.embed_dtype:
-        raise ProblemError(Problem("input", "Give one of output_dtype and embed_dtype.", "embed_dtype"))
-    if said in ("bytes", "bytes_only"):
-        return _bytes_answer(embedded, rows, prefix, kind, dtype, endianness, with_metadata=said == "bytes")
-    key = "data" if kind == "pooling" else "embedding"
-
-    def value(row: NDArray[Any]) -> Any:
-        return _base64(row, dtype, endianness) if said == "base64" else row
-
-    def make() -> dict[str, Any]:
-        more = embeddings.dense is not None
-        data = [
-            {"index": i, "object": kind, key: value(row)} | (further_kinds(embeddings, i) if more else {})
-            for i, row in enumerate(rows)
-        ]
-        return _listed(prefix, embedded.model, data, embeddings.usage.n_tokens)
-
-    return await embeddings_answer(given.form, embedded, make)
-
-
 def _chunks(offsets: NDArray[np.int32], chunk_size: int, n_characters: int) -> list[dict[str, list[int]]]:
     """A text's chunks of so many tokens. A chunk's characters reach to the next one's, so that none is lost."""
     of_text = np.flatnonzero(offsets[:, 0] >= 0)
@@ -297,67 +217,3 @@ def _chunks(offsets: NDArray[np.int32], chunk_size: int, n_characters: int) -> l
         {"token_range": [first, stop], "char_range": [start, end]}
         for first, stop, start, end in zip(firsts, stops, starts, [*starts[1:], n_characters], strict=True)
     ]
-
-
-def _rows(embeddings: Embeddings) -> list[NDArray[Any]]:
-    """What stands for each input where there is room for one array: its vector, else the vectors of its tokens."""
-    if embeddings.dense is not None:
-        return list(embeddings.dense)
-    if embeddings.multi_vector is not None:
-        return [embeddings.multi_vector[i] for i in range(len(embeddings.multi_vector))]
-    raise WrongModel("This model gives sparse embeddings, for which there is no place here. Ask /embed_sparse.")
-
-
-def _base64(row: NDArray[Any], dtype: WireDtype, endianness: Endianness) -> str:
-    return b64encode(_packed(row, dtype, endianness)).decode("ascii")
-
-
-def _packed(row: NDArray[Any], dtype: WireDtype, endianness: Endianness) -> bytes:
-    return packed(row, dtype, endianness) if row.dtype == np.float32 else row.tobytes()
-
-
-def _bytes_answer(
-    embedded: Embedded,
-    rows: Sequence[NDArray[Any]],
-    prefix: str,
-    kind: str,
-    dtype: WireDtype,
-    endianness: Endianness,
-    *,
-    with_metadata: bool,
-) -> Response:
-    pieces = [_packed(row, dtype, endianness) for row in rows]
-    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-    headers = embedding_headers(embedded)
-    if with_metadata:
-        data = [
-            {
-                "index": i,
-                "object": kind,
-                "embed_dtype": dtype if row.dtype == np.float32 else row.dtype.name,
-                "endianness": endianness,
-                "start": end - len(piece),
-                "end": end,
-                "shape": list(row.shape),
-            }
-            for i, (row, piece, end) in enumerate(zip(rows, pieces, ends, strict=True))
-        ]
-        facts = _listed(prefix, embedded.model, data, embedded.embeddings.usage.n_tokens)
-        headers["metadata"] = json.dumps(facts)  # a header is ASCII, which a model's name need not be
-    return Response(b"".join(pieces), headers=headers, media_type=RAW)
-
-
-def _listed(prefix: str, model: str, data: list[Any], n_tokens: int) -> dict[str, Any]:
-    return {
-        "id": f"{prefix}-{uuid.uuid4().hex}",
-        "object": "list",
-        "created": int(time.time()),
-        "model": model,
-        "data": data,
-        "usage": {
-            "prompt_tokens": n_tokens,
-            "total_tokens": n_tokens,
-            "completion_tokens": 0,
-            "prompt_tokens_details": None,
-        },
-    }
