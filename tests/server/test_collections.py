@@ -80,12 +80,12 @@ def test_the_same_again_embeds_nothing(client: httpx2.Client, filled: str) -> No
 def test_late_chunks_are_those_of_the_embedder(
     client: httpx2.Client, folder: Path, embedder: Embedder, tmp_path: Path
 ) -> None:
-    made = client.post("/v1/collections", json={"name": "late", "chunking": {"size": 8, "late": True}})
+    made = client.post("/v1/collections", json={"name": "late", "chunking": {"size": 16, "late": True}})
     assert made.status_code == 201, made.text
     report = client.post("/v1/collections/late/documents", json={"documents": DOCUMENTS}).json()
     assert report["chunks"] > 3
     (tmp_path / "c.txt").write_text(DOCUMENTS[2]["text"])  # type: ignore[arg-type]
-    index_folder(tmp_path, tmp_path / "own", embedder, chunking=ChunkOptions(size=8, late=True)).close()
+    index_folder(tmp_path, tmp_path / "own", embedder, chunking=ChunkOptions(size=16, late=True)).close()
     vector = embedder.encode_query("money back").tolist()
     with Collection.open(tmp_path / "own", embedder) as own:
         expected = own.search_by_vector(np.array(vector, np.float32), 5)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sememe.checkpoints.prompts import choose_prompt
 from sememe.engine.embedder import Embedder
 from sememe.records import EmbedOptions
 from sememe.server.models import EmbeddingModel, Models
@@ -88,6 +89,9 @@ def test_our_fields_mean_the_same(
     way: Way, http: httpx2.Client, prompted: Embedder, fields: dict[str, Any], options: dict[str, Any]
 ) -> None:
     answer = way.ask(http, TEXTS, "prompted", **fields)
+    prompt = choose_prompt(prompted.loaded.engine.checkpoint.recipe, EmbedOptions(**options))
+    shown = f"{prompt.before}{{text}}{prompt.after}" if prompt.after else prompt.before
+    assert json.loads(answer.headers["x-prompt"]) == shown
     expected = _expected(way, prompted, TEXTS, **options)
     _same(way.vectors(answer), expected.dense, 1e-3 if options.get("dtype") == "float16" else 1e-6)
     assert answer.headers["x-fingerprint"] == expected.fingerprint

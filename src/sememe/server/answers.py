@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ Form = Literal["json", "raw", "arrow"]
 
 # Answers of more vectors than this are written in a thread, so that the event loop goes on.
 _WRITTEN_HERE = 32
+_PROMPT_SHOWN = 500  # characters
 # Counts of each input travel in headers up to so many inputs (proxies take some 8 kB of a header); beyond, in the body.
 _COUNTED_INPUTS = 256
 
@@ -84,9 +86,10 @@ def refuse_forms(form: Form, why: str) -> None:
 
 
 def embedding_headers(embedded: Embedded) -> dict[str, str]:
-    """The vector space, and each input's tokens and dropped tokens, or their totals, for every dialect."""
+    """The vector space, the prompt, and each input's tokens and dropped tokens, or their totals, for every dialect."""
     embeddings = embedded.embeddings
-    headers = {"X-Fingerprint": embeddings.fingerprint}
+    # JSON, since a header is ASCII in one line, which a prompt need not be.
+    headers = {"X-Fingerprint": embeddings.fingerprint, "X-Prompt": json.dumps(embedded.prompt[:_PROMPT_SHOWN])}
     if len(embeddings.n_tokens) <= _COUNTED_INPUTS:
         headers["X-Input-Tokens"] = ",".join(map(str, embeddings.n_tokens.tolist()))
         headers["X-Dropped-Tokens"] = ",".join(map(str, embeddings.n_dropped.tolist()))

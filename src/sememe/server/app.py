@@ -49,9 +49,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     metrics, admission = Metrics(), Admission(options.api_keys, options.rate_limit)
     scheduler = Scheduler(options.scheduling, metrics)
     metrics.watch(scheduler.health)
-    service = Service(
-        models, scheduler, max_inputs=options.max_inputs, on_usage=metrics.embedded, supply=_supply(options)
-    )
+    service = Service(models, scheduler, max_inputs=options.max_inputs, observer=metrics, supply=_supply(options))
     routes = [*all_routes(service), *_own_routes(service, metrics)]
     library = None if options.collections_dir is None else Library(options.collections_dir, service)
     if library is not None:

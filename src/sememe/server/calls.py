@@ -59,11 +59,12 @@ class ScoreCall:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The answer to an EmbedCall, the model that gave it, and where the time went."""
+    """The answer to an EmbedCall, the model that gave it, and where the time went. prompt: what stood around each text."""
 
     model: str
     embeddings: Embeddings
     times: CallTimes
+    prompt: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from sememe.records import Usage
+from sememe.server.call_times import CallTimes
 from sememe.server.scheduler import Health
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+# TEI's words for what fails; every other status below 500 is "validation".
+_ERRORS = {429: "overloaded", 424: "backend"}
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,6 +52,25 @@ class Metrics:
             "sememe_batch_fill", "Tokens of a batch over the token budget.",
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1), registry=self._registry,
         )  # fmt: skip
+        self._success = Counter("sememe_request_success", "Requests answered as asked.", registry=self._registry)
+        self._failure = Counter(
+            "sememe_request_failure", "Requests refused or failed.", ["err"], registry=self._registry
+        )
+        self._tokenization = Histogram(
+            "sememe_request_tokenization_duration", "Seconds in which a call's inputs were tokenized.",
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._embed_durations = Histogram(
+            "sememe_embed_duration", "Seconds of a call to embed, queue included.",
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._predictions = Counter("sememe_predict_count", "Pairs and texts scored.", registry=self._registry)
+        self._predict_durations = Histogram(
+            "sememe_predict_duration", "Seconds of a call to score, queue included.",
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._lengths = _Lengths()
+        self._registry.register(self._lengths)
         self._inputs = Counter("sememe_embed_count", "Inputs embedded.", registry=self._registry)
         self._tokens = Counter("sememe_embed_tokens", "Tokens of inputs embedded.", registry=self._registry)
         self._truncated = Counter("sememe_truncated_inputs", "Inputs that were cut.", registry=self._registry)
@@ -71,9 +96,22 @@ class Metrics:
         """One request was answered. route: the path as declared, so that there are only so many."""
         self._requests.labels(route, str(status)).inc()
         self._durations.labels(route).observe(seconds)
+        if status < 400:
+            self._success.inc()
+        else:
+            self._failure.labels(_ERRORS.get(status, "validation" if status < 500 else "backend")).inc()
 
-    def embedded(self, usage: Usage) -> None:
+    def scored(self, n_inputs: int, times: CallTimes) -> None:
+        """One call was scored."""
+        self._predictions.inc(n_inputs)
+        self._tokenization.observe(times.tokenizing)
+        self._predict_durations.observe(times.done - times.admitted)
+
+    def embedded(self, usage: Usage, n_tokens: NDArray[np.int32], times: CallTimes) -> None:
         """One call was embedded."""
+        self._lengths.add(n_tokens)
+        self._tokenization.observe(times.tokenizing)
+        self._embed_durations.observe(times.done - times.admitted)
         self._inputs.inc(usage.n_inputs)
         self._tokens.inc(usage.n_tokens)
         self._truncated.inc(usage.n_truncated)
@@ -82,6 +120,24 @@ class Metrics:
     def text(self) -> bytes:
         """All figures, in Prometheus' text form."""
         return generate_latest(self._registry)
+
+
+class _Lengths(Collector):
+    """Tokens of each input: a histogram that takes all inputs of a call at once. On the event loop alone."""
+
+    def __init__(self) -> None:
+        self._counts, self._sum = np.zeros(len(_TOKENS) + 1, np.int64), 0
+
+    def add(self, n_tokens: NDArray[np.int32]) -> None:
+        places = np.searchsorted(_TOKENS, n_tokens)  # a bucket holds its bound
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        self._sum += int(n_tokens.sum())
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        bounds = [*map(floatToGoString, _TOKENS), "+Inf"]
+        buckets = list(zip(bounds, np.cumsum(self._counts).tolist(), strict=True))
+        name = "sememe_request_input_length"
+        yield HistogramMetricFamily(name, "Tokens of an input.", buckets=buckets, sum_value=self._sum)
 
 
 class _Gauges(Collector):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sememe.checkpoints.prompts import choose_prompt
 from sememe.engine.embedder import Embedder
 from sememe.engine.reranker import Reranker
 from sememe.errors import InputError, NotFound
@@ -47,6 +48,7 @@ class EmbeddingModel:
         self.engine = embedder.loaded.engine
         self.line = lru_cache(_KEPT)(self._line)
         self.fingerprint = lru_cache(_KEPT)(self._fingerprint)
+        self.prompt = lru_cache(_KEPT)(self._prompt)
 
     def _line(self, options: EmbedOptions) -> EmbedLine:
         """The way through the model with these options. Raises InputError for what it cannot give."""
@@ -61,6 +63,11 @@ class EmbeddingModel:
 
     def _fingerprint(self, options: EmbedOptions) -> str:
         return self.embedder.fingerprint(options)
+
+    def _prompt(self, options: EmbedOptions) -> str:
+        """What stands before a text; with `{text}` in it where something stands behind too."""
+        prompt = choose_prompt(self.engine.checkpoint.recipe, options)
+        return f"{prompt.before}{{text}}{prompt.after}" if prompt.after else prompt.before
 
     @property
     def kind(self) -> str:

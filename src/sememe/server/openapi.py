@@ -21,6 +21,7 @@ _CONDITIONS = {
 _IF_FINGERPRINT = ({"type": "string"}, "Refuse (409) to answer with vectors of another space than this.")
 _EMBEDDING_HEADERS = {
     "X-Fingerprint": ({"type": "string"}, "The vector space. Never compare vectors of two."),
+    "X-Prompt": ({"type": "string", "pattern": '^".*"$'}, "What stood before each text, as a JSON string."),
     "X-Input-Tokens": (
         _COUNTS,
         "Tokens of each input, up to 256 inputs; beyond, see `counts` in the answer, or Arrow.",

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sememe.checkpoints.tokenizer import SpelledTokens
 from sememe.engine.engine import RawEmbedding
@@ -28,6 +29,18 @@ from sememe.server.scheduler import Health, Scheduler
 from sememe.server.traces import call_spans
 
 
+class CallObserver(Protocol):
+    """Who counts what was answered. Called on the event loop."""
+
+    def embedded(self, usage: Usage, n_tokens: NDArray[np.int32], times: CallTimes) -> None:
+        """A call of inputs; n_tokens: of each."""
+        ...
+
+    def scored(self, n_inputs: int, times: CallTimes) -> None:
+        """A call of pairs, or of texts for a classifier."""
+        ...
+
+
 class Service:
     """Models behind one scheduler."""
 
@@ -37,11 +50,11 @@ class Service:
         scheduler: Scheduler,
         *,
         max_inputs: int = 2048,
-        on_usage: Callable[[Usage], None] | None = None,
+        observer: CallObserver | None = None,
         supply: Supply | None = None,
     ) -> None:
-        """max_inputs: of one request. on_usage: told of every call that was embedded. supply: of models on demand."""
-        self._on_usage = on_usage
+        """max_inputs: of one request. observer: told of every call that was answered. supply: of models on demand."""
+        self._observer = observer
         self.models, self.scheduler, self._max_inputs = models, scheduler, max_inputs
         self.canary = Canary(models, self.embed, self.score)
         self.on_demand = OnDemand(models, supply or Supply(), self.canary.send)
@@ -113,10 +126,10 @@ class Service:
             times=times,
         )
         usage = embeddings.usage
-        if self._on_usage is not None:
-            self._on_usage(usage)
+        if self._observer is not None:
+            self._observer.embedded(usage, embeddings.n_tokens, times)
         _say_done(times, model.name, usage.n_inputs, usage.n_tokens, usage.n_truncated)
-        return Embedded(model.name, embeddings, times)
+        return Embedded(model.name, embeddings, times, model.prompt(call.options))
 
     async def rank(self, call: ScoreCall) -> Scored:
         """As `score`, by a model that gives one score a pair."""
@@ -152,6 +165,8 @@ class Service:
             timeout_seconds=call.conditions.timeout_seconds,
             times=times,
         )
+        if self._observer is not None:
+            self._observer.scored(len(call.pairs), times)
         _say_done(times, model.name, len(call.pairs), scored.n_tokens, int((scored.n_dropped > 0).sum()))
         return scored
 

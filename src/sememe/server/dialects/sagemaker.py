@@ -58,11 +58,12 @@ def _models_of(wrapped: VertexBody) -> list[str]:
 
 
 def _joined(headers: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The vector space, where all have the same, and the counts of all inputs."""
+    """The vector space and the prompt, where all have the same, and the counts of all inputs."""
     found = {}
-    spaces = {one["x-fingerprint"] for one in headers if "x-fingerprint" in one}
-    if len(spaces) == 1:
-        found["X-Fingerprint"] = spaces.pop()
+    for name in ("X-Fingerprint", "X-Prompt"):
+        values = {one[name] for one in headers if name in one}
+        if len(values) == 1:
+            found[name] = values.pop()
     for name in ("X-Input-Tokens", "X-Dropped-Tokens"):
         if all(name in one for one in headers):
             found[name] = ",".join(one[name] for one in headers)
