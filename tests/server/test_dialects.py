@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 import struct
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,6 +16,7 @@ import pytest
 from sememe.engine.embedder import Embedder
 from sememe.engine.reranker import Reranker
 from sememe.records import EmbedOptions
+from sememe.server.dialects import tei
 from server.running import Running
 
 TEXTS = ["a b c", "the cat sat on the mat", "x", "a longer text with quite a few words in it"]
@@ -289,6 +293,7 @@ def test_health_ready_and_metrics(http: httpx2.Client) -> None:
     assert http.get("/health").json()["status"] == "ok"
     assert http.get("/health/ready").status_code == 200
     assert http.get("/v2/health/ready").status_code == 200
+    assert http.get("/infinity/health").json()["unix"] > 0
     http.post("/embed", json={"inputs": "counted"})
     text = http.get("/metrics").text
     assert 'sememe_request_count_total{route="/embed",status="200"}' in text
@@ -302,6 +307,22 @@ def test_health_ready_and_metrics(http: httpx2.Client) -> None:
     assert float(figures["sememe_request_input_length_count"]) == float(figures["sememe_embed_count_total"])
     assert float(figures["sememe_request_input_length_sum"]) == float(figures["sememe_embed_tokens_total"])
     assert figures['sememe_request_input_length_bucket{le="+Inf"}'] == figures["sememe_request_input_length_count"]
+
+
+def test_no_dialect_knows_another() -> None:
+    folder = Path(tei.__file__).parent
+    for file in folder.glob("*.py"):
+        known = re.findall(r"^from sememe\.server\.dialects\.(\w+)", file.read_text("utf-8"), re.MULTILINE)
+        assert {name.partition("_")[0] for name in known} <= {file.stem.partition("_")[0]}, file.name
+
+
+def test_no_health_is_said_of_a_server_that_is_stuck(
+    http: httpx2.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = server.service.health()
+    monkeypatch.setattr(server.service, "health", lambda: replace(now, is_alive=False, reason="a batch is stuck"))
+    for path in ("/health", "/ping", "/health/ready", "/infinity/health", "/v2/health/live"):
+        assert http.get(path).status_code == 503, path
 
 
 def test_an_unknown_path_or_method(http: httpx2.Client) -> None:
@@ -328,6 +349,7 @@ def test_keys(locked: Running) -> None:
             assert http.post(path, json={"input": "a", "inputs": "a"}, headers=wrong).status_code == 401
         for path in ("/metrics", "/v1/models", "/openapi.json", "/docs", "/info"):
             assert http.get(path).status_code == 401
-        assert http.get("/health").status_code == 200
+        for path in ("/health", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready", "/infinity/health"):
+            assert http.get(path).status_code == 200
         for headers in ({"Authorization": "Bearer second-key"}, {"api-key": "first-key"}):
             assert http.post("/embed", json={"inputs": "a"}, headers=headers).status_code == 200

@@ -17,7 +17,7 @@ from sememe.server.problems import Problem, ProblemError
 from sememe.server.request_log import RequestLine
 from sememe.server.traces import request_span
 
-OPEN_PATHS = frozenset({"/health", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = frozenset({"/health", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready", "/infinity/health"})
 
 
 class Gate:

@@ -1,1 +1,1 @@
-"""One file a dialect: parse to our record, call, write the answer and its errors. None knows another."""
+"""A dialect is the files named after it: parse to our record, call, write the answer or its error. None knows another."""

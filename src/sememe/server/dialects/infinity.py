@@ -23,6 +23,7 @@ from sememe.server.on_demand import Offered
 from sememe.server.problems import Kind, Problem, ProblemError
 from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
+from sememe.server.workers import Unavailable
 
 FIELDS = ("modality",)
 _PREFIX = "/infinity"
@@ -178,7 +179,7 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """Seconds since 1970, while the server lives."""
+    """Seconds since 1970, while the server lives; else 503."""
 
     unix: float
 
@@ -237,6 +238,9 @@ def routes(service: Service) -> list[Route]:
         )
 
     async def health(request: Request) -> Response:
+        now = service.health()
+        if not now.is_alive or now.is_stopping:
+            raise Unavailable(f"The server does not answer: {now.reason or 'it is stopping'}.")
         return json_answer({"unix": time.time()})
 
     return [
