@@ -155,6 +155,7 @@ def test_lists_name_what_could_be_loaded_and_load_nothing(embedder: Embedder, fo
         assert http.get("/v1/models/one").json()["status"] == {"value": "unloaded"}
         assert http.get("/v1/models/nothing").status_code == 404
         assert models.names() == ["tiny", "two"]
+        assert models.find(embedder.loaded.found.name).name == "tiny"  # by its full name too, which no list shows
 
 
 def test_a_model_goes_after_its_time_or_after_ollamas_keep_alive(

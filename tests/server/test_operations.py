@@ -99,8 +99,10 @@ def test_a_line_a_request_with_counts_and_without_texts(embedder: Embedder, log:
     with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server, httpx2.Client(base_url=server.url) as http:
         http.post("/v1/embeddings", json=BODY, headers={"x-request-id": "mine"})
         http.post("/secret/path", json=BODY)
+        http.get("/v2/models/tiny/ready")
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    first, second = lines
+    first, second, third = lines
+    assert (third["route"], third["status"]) == ("/v2/models/{name}/ready", 200)
     assert (first["request_id"], first["route"], first["status"]) == ("mine", "/v1/embeddings", 200)
     assert (first["model"], first["n_inputs"], first["n_truncated"]) == ("tiny", 2, 0)
     assert first["n_tokens"] == embedder.embed(BODY["input"]).usage.n_tokens

@@ -103,7 +103,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     app.add_middleware(
         Gate,
         dialect_of=dialect_of,
-        routes=dialects,
+        routes={declared.endpoint: declared.path.replace(":path}", "}") for declared in routes},
         metrics=metrics,
         admission=admission,
         max_body_bytes=options.max_body_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,14 +28,14 @@ class Gate:
         app: ASGIApp,
         *,
         dialect_of: Callable[[str], Dialect],
-        routes: Collection[str],
+        routes: Mapping[object, str],
         metrics: Metrics,
         admission: Admission,
         max_body_bytes: int,
     ) -> None:
-        """routes: the paths as declared, by which requests are counted."""
+        """routes: the paths as declared, by their endpoints; requests are counted by them."""
         self._app, self._dialect_of, self._metrics = app, dialect_of, metrics
-        self._routes = frozenset(routes)
+        self._routes, self._paths = routes, frozenset(routes.values())
         self._admission, self._max_body_bytes = admission, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,9 +61,9 @@ class Gate:
                 request_log.log(RequestLine(name, method, route, status, seconds, counts))
 
     def _route(self, scope: Scope) -> str:
-        """The path as declared, where the router came to it or the path itself is one; else `other`."""
-        found = getattr(scope.get("route"), "path", scope["path"])
-        return found if found in self._routes else "other"
+        """The path as declared: the one that was asked for, or that of the endpoint that the router found; else `other`."""
+        path: str = scope["path"]
+        return path if path in self._paths else self._routes.get(scope.get("endpoint"), "other")
 
     async def _passed(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], request_id: bytes

@@ -77,7 +77,7 @@ class EmbeddingModel:
     @property
     def checkpoint(self) -> str:
         """What the checkpoint is called where it comes from: an id on the hub, or a folder."""
-        return self.embedder.name
+        return self.embedder.loaded.found.name
 
     def close(self) -> None:
         """Let the threads go."""
