@@ -154,16 +154,21 @@ class CodeUnderTest:
 
 
 class MatrixChain:
-    """The machine's own limit, as one more worker."""
+    """The machine's own limit, as one more worker. widths: one layer's, with commas between; MiniLM's if there are none."""
 
-    def __init__(self, device: str, precision: str) -> None:
+    def __init__(self, device: str, precision: str, widths: str = "", n_layers: str = "1") -> None:
         import matrix_rate
 
+        shapes = matrix_rate.MINILM
+        if widths:
+            shapes = matrix_rate.Shapes(tuple(map(int, widths.split(","))), int(n_layers))
+        n_tokens = matrix_rate.N_TOKENS
         if device == "cuda":
-            self._chain, self._flops = matrix_rate.torch_chain(device, precision), matrix_rate.FLOPS * 16
+            n_tokens *= 16
+            self._chain = matrix_rate.torch_chain(shapes, device, precision, n_tokens)
         else:
-            hint = "bf16" if precision == "bfloat16" else "f32"
-            self._chain, self._flops = matrix_rate.openvino_chain(hint), matrix_rate.FLOPS
+            self._chain = matrix_rate.openvino_chain(shapes, "bf16" if precision == "bfloat16" else "f32")
+        self._flops = shapes.flops(n_tokens)
 
     def rate(self, seconds: float) -> float:
         """FLOP/s."""
