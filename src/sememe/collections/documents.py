@@ -38,11 +38,12 @@ class Document:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
             raise InputError(f"A document's id is a string of at least one character; got {self.id!r}.")
+        where = f"document {self.id!r}"
         for name, text in (("id", self.id), ("text", self.text), ("title", self.title), ("source", self.source)):
-            check_text(text, f"document {self.id!r}", name)
+            check_text(text, where, name)
         for key, value in self.metadata.items():
-            check_key(key, f"document {self.id!r}")
-            check_value(value, f"document {self.id!r}", f"metadata {key!r}")
+            check_key(key, where)
+            check_value(value, where, f"metadata {key!r}")
 
     @cached_property
     def content_hash(self) -> str:
@@ -129,6 +130,8 @@ def check_text(value: object, where: str, name: str) -> None:
     """Raises InputError for what is no string, or holds half a character of UTF-16 (a lone surrogate)."""
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} is a {type(value).__name__}; expected a string.")
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError as exc:

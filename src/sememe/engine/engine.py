@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -44,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 # Tokens of a batch whose every input gives a value for each of some 30,000 words: of short texts that is 40 MB.
 _VOCABULARY_BUDGET = 1024
-
-# Vector spaces of a model whose names are kept: one for each way of asking.
-_N_FINGERPRINTS = 64
 
 UntrainedDims = Literal["warn", "error"]
 
@@ -125,8 +122,6 @@ class Engine:
         self._pipeline: Pipeline[_Computed] = Pipeline()
         self._ranges: dict[str, NDArray[np.float32]] = {}
         self._warned_widths: set[int] = set()
-        # Working it out takes longer than tokenizing a short text.
-        self._fingerprint = lru_cache(_N_FINGERPRINTS)(partial(fingerprint, checkpoint))
 
     # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -317,7 +312,7 @@ class Engine:
 
     def fingerprint(self, options: EmbedOptions) -> str:
         """The name of the vector space: see `space.fingerprint`."""
-        return self._fingerprint(options)
+        return fingerprint(self.checkpoint, options)
 
     def check_options(self, options: EmbedOptions) -> None:
         """Raise InputError for what this model cannot give."""

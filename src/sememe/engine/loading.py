@@ -33,7 +33,7 @@ from sememe.records import OUTPUTS, EmbedOptions, ProgramOutput
 
 logger = logging.getLogger(__name__)
 
-# Above this many bytes of parameters no float32 twin is compiled for the self-check.
+# Above this many bytes of parameters no float32 twin is compiled beside the model for the self-check.
 _TWIN_LIMIT_BYTES = 4_000_000_000
 # Up to so many bytes of parameters hidden states come from a program of their own.
 _SECOND_PROGRAM_LIMIT_BYTES = 1_000_000_000
@@ -136,8 +136,6 @@ class _Programs:
             made, program = self._made.get(key, ((), None))
             if program is None or not set(outputs) <= set(made):
                 together = tuple(output for output in (*OUTPUTS, "hidden") if output in (*made, *outputs))
-                self._made.pop(key, None)  # first, and from this variable: else the model would be there twice
-                program = None
                 program = self._make(together, adapter)
                 self._made[key] = together, program
             return program
@@ -180,21 +178,20 @@ def _checked_programs(
 def _verdict(checkpoint: Checkpoint, backend: Backend, programs: _Programs, verdicts: Path) -> selfcheck.Verdict:
     """The self-check's result: of an earlier load of just this on this machine, else made now and remembered.
 
-    NaN and zero vectors are looked for at every load; only the comparison with float32 is remembered. The float32 twin
-    comes and goes before the model's own program is made, so that the two are never in memory together.
+    NaN and zero vectors are looked for at every load; only the comparison with float32 is remembered.
     """
     precision = programs.precision
-    path = verdicts / f"{_verdict_key(checkpoint, backend, precision)}.json"
-    known = None if precision == "float32" else _read_verdict(path)
-    size = sum(parameter.values.nbytes for parameter in checkpoint.parameters.values())
-    compares = precision != "float32" and known is None and size <= _TWIN_LIMIT_BYTES
-    exact = _selfcheck_vectors(checkpoint, _Programs(checkpoint, backend, "float32")) if compares else None
     vectors = _selfcheck_vectors(checkpoint, programs)
+    path = verdicts / f"{_verdict_key(checkpoint, backend, precision)}.json"
     quick = selfcheck.judge(precision, vectors, vectors if precision == "float32" else None)
     if not quick.passed or precision == "float32":
         return quick
-    if exact is None:
-        return known or quick
+    if (known := _read_verdict(path)) is not None:
+        return known
+    size = sum(parameter.values.nbytes for parameter in checkpoint.parameters.values())
+    if size > _TWIN_LIMIT_BYTES:
+        return quick
+    exact = _selfcheck_vectors(checkpoint, _Programs(checkpoint, backend, "float32"))
     verdict = selfcheck.judge(precision, vectors, exact)
     _write_verdict(path, verdict)
     return verdict

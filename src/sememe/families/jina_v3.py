@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.errors import InputError
 from sememe.families import low_rank
 from sememe.families.low_rank import Adapter
 from sememe.families.reading import read_activation, refuse_unknown_keys, refuse_unless
@@ -236,7 +237,10 @@ def adapted(parameters: Mapping[str, Parameter], config: Config, task: str) -> d
     `NAME.adapter_down`: (rank, in) of a matrix, (rows, rank) of a table. `NAME.adapter_up`: (out, rank), scaled.
     Raises InputError for a task that there is no adapter for.
     """
-    adapter = low_rank.adapter_of(config.adapters, task)
+    adapter = next((adapter for adapter in config.adapters if adapter.task == task), None)
+    if adapter is None:
+        known = ", ".join(map(repr, tasks(config))) or "no adapter"
+        raise InputError(f"Task {task!r} is not one of this model's; it has {known}.")
     of_task = {name: p for name, p in parameters.items() if not name.startswith(("adapter.", "adapters."))}
     for name in _matrices(config):
         down, up = _factors(parameters, adapter, name)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sememe.families import eurobert, llama_layout, low_rank, qwen3
+from sememe.errors import InputError
+from sememe.families import eurobert, qwen3
 from sememe.families.low_rank import Adapter
 from sememe.ops import Array, BatchView, Ops, Parameter, Weights
 
@@ -119,7 +120,10 @@ def adapted(parameters: Mapping[str, Parameter], config: Config, task: str) -> d
 
     Raises InputError for a task that there is no adapter for.
     """
-    adapter = low_rank.adapter_of(config.adapters, task)
+    adapter = next((adapter for adapter in config.adapters if adapter.task == task), None)
+    if adapter is None:
+        known = ", ".join(map(repr, tasks(config))) or "no adapter"
+        raise InputError(f"Task {task!r} is not one of this model's; it has {known}.")
     of_task = {name: p for name, p in parameters.items() if not name.startswith("adapter.")}
     for name in _matrices(config):
         at = f"adapter.{adapter.place}.{name}"
@@ -131,7 +135,7 @@ def adapted(parameters: Mapping[str, Parameter], config: Config, task: str) -> d
 
 def positions(config: Config, token_ids: NDArray[np.int32]) -> NDArray[np.int32]:
     """(n,): 0, 1, 2, …"""
-    return llama_layout.positions(token_ids)
+    return np.arange(len(token_ids), dtype=np.int32)
 
 
 def forward(ops: Ops[Array], weights: Weights[Array], config: Config, batch: BatchView[Array]) -> Array:

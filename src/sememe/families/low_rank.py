@@ -1,4 +1,4 @@
-"""Low-rank adapters beside a model's matrices: how one is described and chosen, and the sum it makes.
+"""Low-rank adapters beside a model's matrices: how one is described, and the sum it makes.
 
 A matrix that an adapter changes has two thin ones beside it, `NAME.adapter_down` (rank, in) and `NAME.adapter_up` (out,
 rank); the base weights stay one memory for all tasks. Source: Hu et al. 2021 (LoRA), section 4.1.
@@ -6,10 +6,8 @@ rank); the base weights stay one memory for all tasks. Source: Hu et al. 2021 (L
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sememe.errors import InputError
 from sememe.ops import Array, Ops, Weights
 
 
@@ -21,15 +19,6 @@ class Adapter:
     rank: int
     scale: float
     place: int | str
-
-
-def adapter_of(adapters: Sequence[Adapter], task: str) -> Adapter:
-    """The adapter of a task. Raises InputError for a task that there is none for."""
-    for adapter in adapters:
-        if adapter.task == task:
-            return adapter
-    known = ", ".join(repr(adapter.task) for adapter in adapters) or "no adapter"
-    raise InputError(f"Task {task!r} is not one of this model's; it has {known}.")
 
 
 def linear(ops: Ops[Array], weights: Weights[Array], name: str, x: Array) -> Array:

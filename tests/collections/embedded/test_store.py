@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from sememe.collections.about import About
 from sememe.collections.documents import Document, Metadata, whole_document
 from sememe.collections.embedded import accelerator, dense, index, state, truth
+from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.store import EmbeddedStore
 from sememe.collections.filters import matches, parse_filter
 from sememe.collections.options import CollectionOptions
@@ -70,8 +75,9 @@ def clustered(n: int, dimension: int = 32) -> np.ndarray:
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
-@pytest.mark.parametrize("dimension", [32, 30])
+@pytest.mark.parametrize(
+    ("dtype", "dimension"), [("float32", 32), ("float32", 30), ("float16", 32), ("int8", 30), ("binary", 30)]
+)
 @pytest.mark.usefixtures("small")
 def test_nearest_are_numpys_with_and_without_filters(
     tmp_path: Path, similarity: str, dtype: str, dimension: int
@@ -110,6 +116,25 @@ def test_without_faiss_the_answers_are_the_same(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("sememe.collections.embedded.accelerator.faiss_library", lambda: None)
     without = EmbeddedStore.open(tmp_path / "c")
     assert [ids(without, without.dense(query, 5)) for query in vectors[:20]] == with_faiss
+
+
+def test_a_first_pass_that_cannot_be_sure_looks_deeper() -> None:
+    """Of vectors without clusters many are nearly as near as the nearest: the first candidates miss some of them."""
+    vectors = np.random.default_rng(0).normal(size=(12_000, 32)).astype(np.float32)
+    codec = VectorCodec("float32", 32, "cosine")
+    found = dense.DenseVectors(codec, None, None, first_pass=None)
+    found.add(codec.encode(codec.prepared(vectors, "")))
+    everything = np.ones(12_000, bool)
+    found.accelerate(everything)
+    assert found.accelerator is not None
+    found.accelerator.depth = 40
+    first, deeper = [], []
+    for query in codec.prepared(np.random.default_rng(1).normal(size=(40, 32)), ""):
+        best = found.nearest_exact(query, 10, everything, 12_000).slots[:10]
+        first.append(np.isin(best, found.accelerator.candidates(query, 40).slots).mean())
+        deeper.append(np.isin(best, found.nearest(query, 10, everything, 12_000).slots).mean())
+    assert np.mean(first) < 0.7
+    assert np.mean(deeper) > 0.85
 
 
 # ── properties ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -434,6 +459,41 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert [one.id for one in store.documents()] == ["a"]
     store.upsert([embedded("b")])
     assert store.count().documents == 2
+
+
+_FILL_A_SMALL_DISK = """
+import sys
+from pathlib import Path
+from sememe.errors import SememeError
+from tests.collections.embedded.test_store import embedded, ids, made
+store = made(Path(sys.argv[1]) / "c")
+n_stored = 0
+try:
+    while n_stored < 1000:
+        store.upsert([embedded(f"{n_stored + i}", text="long " * 2_000) for i in range(10)])
+        n_stored += 10
+except SememeError as exc:
+    print(exc)
+print(n_stored, [one.id for one in store.documents()] == sorted(map(str, range(n_stored))), store.count().documents)
+print(ids(store, store.dense(embedded("7").dense[0], 1)))
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
+    """A file system of 4 MB in a child's own name space."""
+    inside = f'mount -t tmpfs -o size=4m none {tmp_path} && PYTHONHASHSEED=0 exec {sys.executable} -c "$0" {tmp_path}'
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*command, "mount -t tmpfs none /mnt"]).returncode:
+        pytest.skip("needs a user who may mount a file system of its own")
+    path = os.pathsep.join([str(Path(__file__).parents[3] / "src"), str(Path(__file__).parents[3])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([*command, inside, _FILL_A_SMALL_DISK], env=environment, capture_output=True, text=True)
+    message, counts, found = done.stdout.splitlines()
+    assert "disk is full" in message
+    n_stored, is_whole, n_counted = counts.split()
+    assert (int(n_stored) > 0, is_whole, n_counted) == (True, "True", n_stored)
+    assert found == "['7']"
 
 
 @pytest.mark.usefixtures("small")

@@ -37,14 +37,14 @@ class VectorCodec:
                 f"{where}: vectors have the shape {vectors.shape}; this collection keeps {self.dimension} values a vector."
             )
         ready = np.ascontiguousarray(vectors, np.float32)
-        finite = np.isfinite(ready).all(axis=1)
-        if not finite.all():
+        # In float64 no sum of squares of float32 overflows: a length is finite when all values are.
+        lengths = np.sqrt(np.einsum("nd,nd->n", ready, ready, dtype=np.float64))
+        if not (finite := np.isfinite(lengths)).all():
             raise InputError(f"{where}: vector {int(np.argmin(finite))} has NaN or infinite values.")
         if self.dtype == "float16" and ready.size and np.abs(ready).max() > np.finfo(np.float16).max:
             raise InputError(f"{where}: a value is beyond float16's largest, 65,504. Keep float32.")
         if self.similarity != "cosine":
             return ready
-        lengths = np.sqrt(np.einsum("nd,nd->n", ready, ready, dtype=np.float64))
         if (lengths < _LEAST_LENGTH).any():
             raise InputError(f"{where}: vector {int(np.argmin(lengths))} is zero, which has no direction for a cosine.")
         return (ready / lengths[:, None]).astype(np.float32)

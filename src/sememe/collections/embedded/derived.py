@@ -20,7 +20,7 @@ _BLOCK = 1 << 22
 _BYTES_A_TOUCH = 65_536
 # Of a file larger than this, mapped pages are given back when they have become so many: they stay in the system's cache,
 # and out of this process's memory. Touching them again costs 1 µs a page.
-_MOST_MAPPED_BYTES = 400_000_000
+_MOST_MAPPED_BYTES = 256_000_000
 
 
 class Damaged(Exception):

@@ -142,11 +142,10 @@ def matching(where: Filter, connection: sqlite3.Connection) -> NDArray[np.int64]
     """Row numbers of the documents that a filter lets through. Raises InputError for one too large."""
     sql, parameters = documents_sql(where)
     try:
-        found = connection.execute(sql, parameters).fetchall()
+        return np.fromiter((row for (row,) in connection.execute(sql, parameters)), np.int64)
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # more parameters, or a deeper expression, than SQLite takes
             raise InputError(
                 f"The filter is too large for the store ({exc}). Use fewer values, or several searches."
             ) from exc
         raise
-    return np.array(found, np.int64).reshape(-1)
