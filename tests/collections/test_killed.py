@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.collections.killing import MODELS, migrate, opened, text_of
+from tests.collections.killing import MODELS, WORKS, migrate, opened, text_of
 
 from sememe.collections.options import SearchOptions
 
@@ -28,6 +28,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice(tmp_path: Path, n_kil
     for kill in range(n_kills):
         before = log.stat().st_size if log.exists() else 0
         command = [sys.executable, "-m", "tests.collections.killing", str(folder), str(log), str(kill)]
+        command.append(WORKS[kill % len(WORKS)])  # of twenty moments each kind of work has five
         with subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE
         ) as child:
