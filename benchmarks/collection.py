@@ -1,198 +1,217 @@
-"""A collection's dense search: ingest, open, recall, time of a query, filters, disk and memory; beside FAISS used directly.
+"""A collection's dense search beside FAISS used directly, LanceDB and Qdrant Edge: ingest, index, recall, queries, room.
 
-    python benchmarks/collection.py [--vectors 100000] [--folder FOLDER] [--queries 200]
+    python benchmarks/collection.py [--corpus synthetic|text] [--count 100000] [--lancedb PYTHON] [--qdrant-edge PYTHON]
+                                    [--folder FOLDER] [--rounds 3] [--queries 200] [--json | --markdown]
 
-Synthetic vectors: 384 values, Gaussian around 1,000 centres (σ 0.6), normalised. Queries are stored vectors with noise (σ 0.02).
-One thread. A query is timed from vector to chunks with their documents; FAISS used directly is the same index and depth with
-exact scoring from an array in memory, called in turns with ours. Searching happens in a fresh process, whose memory is read
-at its end. With --folder what an earlier run stored there is searched again.
+--lancedb, --qdrant-edge: interpreters of environments that have lancedb, qdrant-edge-py (and numpy); each is left out where it
+is not given. What the corpora are stands in `collection_data.py`, and each store's settings in the table. Each store runs in a
+process of its own. Peers' effort (ef) is doubled until recall@10 without a filter is 0.99; then in each round every store
+has its turn with every filter, one at a time, and the order rotates. Ours and FAISS search on one thread, peers as they
+choose. FAISS used directly takes turns with ours query by query, inside one process: the same kind of index, the same number of
+candidates, scored exactly from an array in memory. --folder keeps vectors and stores for the next run.
+
+One million: `--count 1000000` without peers. Nothing else should run meanwhile.
+Not named collections.py: a script's folder comes first on the path, and the standard library has a module of that name.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
+import shlex
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from machine import this_machine
-from numpy.typing import NDArray
+from collection_data import FILTERS, Corpus, make_corpus
+from figures import Figure
+from machine import load_average, this_machine
+from worker import Worker
 
-from sememe.collections.about import About
-from sememe.collections.documents import Document, whole_document
-from sememe.collections.embedded.store import EmbeddedStore
-from sememe.collections.filters import parse_filter
-from sememe.collections.options import CollectionOptions
-from sememe.collections.store import EmbeddedDocument
+from tables import markdown, plain
 
-DIMENSION = 384
-_N_CENTRES = 1000
-_BATCH = 1000
-_K = 10
-FILTERS: dict[str, dict[str, object]] = {"1 %": {"percent": 7}, "50 %": {"half": True}}
-
-Floats = NDArray[np.float32]
+_ENOUGH_RECALL = 0.99
+_EFFORTS = (64, 128, 256, 512, 1024)
+_MOST_BESIDE_FAISS = 200_000
+_PROGRAM = Path(__file__).with_name("collection_stores.py")
 
 
-@dataclass(frozen=True)
-class Searched:
-    """Milliseconds p50 and p95, recall@10 and, for FAISS beside it, its p50 and the median of the differences."""
+@dataclass
+class Measured:
+    """Of one store. seconds: of every query by filter, all rounds; first: of a filter's first query, which reads it."""
 
-    name: str
-    p50: float
-    p95: float
-    recall: float
+    settings: str = ""
+    effort: int = 0
+    ingest: float = 0.0
+    index: float = 0.0
+    disk: float = 0.0
+    open: float = 0.0
+    memory: float = 0.0
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FILTERS})
+    first: dict[str, float] = field(default_factory=dict)
+    recall: dict[str, float] = field(default_factory=dict)
 
-
-def blocks(n: int) -> Iterator[Floats]:
-    """The vectors, a batch at a time; the same in every process."""
-    centres = np.random.default_rng(0).normal(size=(_N_CENTRES, DIMENSION)).astype(np.float32)
-    for start in range(0, n, _BATCH):
-        generator = np.random.default_rng([1, start])
-        size = min(_BATCH, n - start)
-        rows = centres[generator.integers(0, _N_CENTRES, size)]
-        rows = rows + np.float32(0.6) * generator.normal(size=rows.shape).astype(np.float32)
-        yield rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def ingest(folder: Path, n: int) -> float:
-    """Store n ready vectors; gives seconds, the index's included, the vectors' making not."""
-    about = About(CollectionOptions(lexical=False), "synthetic", "", "synthetic", DIMENSION, "whole", "", "")
-    store, seconds = EmbeddedStore.create(folder, about), 0.0
-    for number, rows in enumerate(blocks(n)):
-        start = time.perf_counter()
-        documents = []
-        for i, row in enumerate(rows, number * _BATCH):
-            document = Document(f"doc-{i}", f"text of document {i}", metadata={"percent": i % 100, "half": i % 2 == 0})
-            documents.append(EmbeddedDocument(document, tuple(whole_document(document)), dense=row[None]))
-        store.upsert(documents)
-        seconds += time.perf_counter() - start
-    store.close()
-    return seconds
+    def p(self, percent: float, name: str) -> float:
+        """Milliseconds."""
+        return float(np.percentile(self.seconds[name], percent)) * 1e3
 
 
-def questions(n: int, n_queries: int) -> Floats:
-    generator = np.random.default_rng(2)
-    chosen = np.sort(generator.choice(n, n_queries, replace=False))
-    rows = np.concatenate([block[chosen[(chosen >= s) & (chosen < s + _BATCH)] - s] for s, block in _numbered(n)])
-    return rows + np.float32(0.02) * generator.normal(size=rows.shape).astype(np.float32)
+def measure(corpus: Corpus, interpreters: dict[str, str], folder: Path, n_rounds: int) -> dict[str, Measured]:
+    """Every store built, then all of them searched in turns."""
+    measured = {name: Measured() for name in interpreters}
+    with ExitStack() as stack:
+        workers = {}
+        for name, interpreter in interpreters.items():
+            _build(measured[name], name, interpreter, corpus, folder)
+            workers[name] = stack.enter_context(_worker(name, interpreter, corpus, folder))
+            measured[name].open = workers[name].ask(do="open")
+            _tune(measured[name], workers[name], corpus)
+        for number in range(n_rounds):
+            for filter in FILTERS:
+                turns = list(workers)[number % len(workers) :] + list(workers)[: number % len(workers)]
+                for name in turns:
+                    _round(measured[name], workers[name], corpus, filter)
+            _say(f"round {number + 1} of {n_rounds}: done")
+        for name, worker in workers.items():
+            measured[name].memory = worker.ask(do="memory")
+    return measured
 
 
-def _numbered(n: int) -> Iterator[tuple[int, Floats]]:
-    return zip(range(0, n, _BATCH), blocks(n), strict=True)
+def _worker(name: str, interpreter: str, corpus: Corpus, folder: Path) -> Worker:
+    return Worker(name, str(corpus.folder), str(folder / name), program=_PROGRAM, interpreter=interpreter)
 
 
-def truth(n: int, queries: Floats, keep: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> list[set[str]]:
-    """Ids of the 10 nearest by looking at all, among the numbers that are kept."""
-    best = np.full((len(queries), 0), -np.inf, np.float32)
-    ids = np.empty((len(queries), 0), np.int64)
-    for start, block in _numbered(n):
-        numbers = np.arange(start, start + len(block))
-        kept = keep(numbers)
-        best = np.concatenate([best, queries @ block[kept].T], axis=1)
-        ids = np.concatenate([ids, np.broadcast_to(numbers[kept], (len(queries), kept.sum()))], axis=1)
-        order = np.argsort(-best, axis=1)[:, :_K]
-        best, ids = np.take_along_axis(best, order, 1), np.take_along_axis(ids, order, 1)
-    return [{f"doc-{i}" for i in row} for row in ids]
+def _build(its: Measured, name: str, interpreter: str, corpus: Corpus, folder: Path) -> None:
+    """In a process of its own; not again where an earlier run left the store, whose figures lie beside it."""
+    kept = folder / f"{name}.json"
+    if not kept.exists():
+        with _worker(name, interpreter, corpus, folder) as building:
+            done = {}
+            for step in ("settings", "ingest", "index", "disk"):
+                done[step] = building.ask(do=step)
+                _say(f"{name}: {step} {done[step]}")
+        kept.write_text(json.dumps(done), "utf-8")
+    done = json.loads(kept.read_text("utf-8"))
+    its.settings, its.ingest, its.index, its.disk = done["settings"], done["ingest"], done["index"], done["disk"]
 
 
-def search(folder: Path, n: int, queries: Floats, expected: dict[str, list[set[str]]], answer: object) -> None:
-    """In a process of its own: open, search, and say what memory it took."""
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    before, start = _memory(), time.perf_counter()
-    store = EmbeddedStore.open(folder)
-    store.dense(queries[0], _K)
-    opened = time.perf_counter() - start
-    found = [_timed("all", store, queries, None, expected["all"])]
-    found += [_timed(name, store, queries, where, expected[name]) for name, where in FILTERS.items()]
-    memory = {kind: value - before[kind] for kind, value in _memory().items()}
-    answer.put((opened, found, memory, _beside_faiss(store, n, queries) if n <= 200_000 else None))  # type: ignore[attr-defined]
+def _tune(its: Measured, worker: Worker, corpus: Corpus) -> None:
+    efforts = _EFFORTS if "{effort}" in its.settings else _EFFORTS[:1]
+    for effort in efforts:
+        its.effort = effort
+        if corpus.recall("all", worker.ask(do="round", filter="all", effort=effort)["found"]) >= _ENOUGH_RECALL:
+            break
 
 
-def _timed(
-    name: str, store: EmbeddedStore, queries: Floats, where: dict[str, object] | None, expected: list[set[str]]
-) -> Searched:
-    tree = parse_filter(where) if where else None
-    seconds, recalls = [], []
-    for query, wanted in zip(queries, expected, strict=True):
-        start = time.perf_counter()
-        with store.reading():
-            hits = store.chunks([one.key for one in store.dense(query, _K, tree)])
-        seconds.append(time.perf_counter() - start)
-        recalls.append(len({hit.document.id for hit in hits} & wanted) / _K)
-    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
-    return Searched(name, p50, p95, float(np.mean(recalls)))
+def _round(its: Measured, worker: Worker, corpus: Corpus, filter: str) -> None:
+    answer = worker.ask(do="round", filter=filter, effort=its.effort)
+    its.first.setdefault(filter, answer["seconds"][0])
+    its.seconds[filter] += answer["seconds"]
+    its.recall[filter] = corpus.recall(filter, answer["found"])
 
 
-def _beside_faiss(store: EmbeddedStore, n: int, queries: Floats) -> tuple[float, float, float]:
-    """p50 of FAISS used directly; the median of our time less its time, query by query, without texts and with them; ms."""
-    vectors = np.concatenate(list(blocks(n)))
-    with store.reading():
-        dense = store._index.current().dense
-    assert dense is not None
-    assert dense.accelerator is not None
-    index, depth = dense.accelerator._index, dense.accelerator.depth
-    direct, ours, whole = [], [], []
-    for query in queries:
-        start = time.perf_counter()
-        slots = index.search(query[None], depth)[1][0]  # type: ignore[attr-defined]
-        scores = vectors[slots] @ query
-        _ = slots[np.argsort(-scores)[:_K]]
-        direct.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        with store.reading():
-            found = store.dense(query, _K)
-            ours.append(time.perf_counter() - start)
-            store.chunks([one.key for one in found])
-        whole.append(time.perf_counter() - start)
-    more = (float(np.median(np.subtract(some, direct))) * 1e3 for some in (ours, whole))
-    return float(np.median(direct)) * 1e3, *more
+def beside_faiss(corpus: Corpus, folder: Path, n_rounds: int) -> dict[str, float]:
+    """Medians in ms: faiss, and what ours takes more for keys and scores, and for whole hits."""
+    with _worker("sememe", sys.executable, corpus, folder) as worker:
+        worker.ask(do="open")
+        found: dict[str, list[float]] = worker.ask(do="beside_faiss", n_rounds=n_rounds)
+    return {name: median(values) for name, values in found.items()}
 
 
-def _memory() -> dict[str, float]:
-    """MB of this process: its own, and mapped from files."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    values = {line.split(":")[0]: float(line.split()[1]) / 1e3 for line in lines if line.startswith("Rss")}
-    return {"own": values["RssAnon"], "mapped": values["RssFile"]}
+def promised(ours: Measured, n: int, direct: dict[str, float] | None) -> list[Figure]:
+    """The figures with a target: for 100,000 and for a million vectors of 384."""
+    large = n > 500_000
+    p50, p95 = ours.p(50, "all"), ours.p(95, "all")
+    figures = [Figure("query, p50", f"p95 {p95:.2f} ms", "", p50, " ms", at_most=10 if large else 1)]
+    if direct:
+        figures += [
+            Figure("ours over FAISS used directly, per query", f"with texts and documents: {direct['hits']:.2f} ms",
+                   f"{direct['faiss']:.2f} ms", direct["keys"], " ms", at_most=0.3),
+        ]  # fmt: skip
+    for name, value in ours.recall.items():
+        figures.append(Figure(f"recall@10, {name}", f"p50 {ours.p(50, name):.2f} ms", "", value, "", at_least=0.99))
+    if large:
+        figures.append(Figure("peak memory of the searching process", "", "", ours.memory, " MB", at_most=700))
+    return figures
+
+
+def promises_table(figures: list[Figure]) -> list[list[str]]:
+    """Head and rows."""
+    rows = [["", "measured", "target", "", "beside it", "FAISS"]]
+    for f in figures:
+        digits = {" ms": 2, " MB": 0}.get(f.unit, 4)
+        met = "met" if f.met else "MISSED"
+        rows.append([f.name, f"{f.value:.{digits}f}{f.unit}", f.target, met, f.ours, f.peer])
+    return rows
+
+
+def stores_table(measured: dict[str, Measured]) -> list[list[str]]:
+    """Every store: building, room, and p50, p95 and recall@10 under each filter."""
+    head = ["store", "ingest", "index", "open", "disk", "peak memory"]
+    rows = [[*head, *(f"{name}: p50 · p95 ms · recall@10 · first" for name in FILTERS)]]
+    for name, its in measured.items():
+        row = [f"{name} ({its.settings.format(effort=its.effort)})", f"{its.ingest:.1f} s", f"{its.index:.1f} s"]
+        row += [f"{its.open:.2f} s", f"{its.disk:.0f} MB", f"{its.memory:.0f} MB"]
+        row += [
+            f"{its.p(50, f):.2f} · {its.p(95, f):.2f} · {its.recall[f]:.4f} · {its.first[f] * 1e3:.1f} ms"
+            for f in FILTERS
+        ]
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--folder", type=Path)
-    given = parser.parse_args()
+    given = _arguments()
+    load, started = load_average(), time.time()
+    interpreters = {"sememe": sys.executable, "lancedb": given.lancedb, "qdrant-edge": given.qdrant_edge}
+    interpreters = {name: python for name, python in interpreters.items() if python}
     with TemporaryDirectory(prefix="sememe-benchmark-") as scratch:
-        folder, n = given.folder or Path(scratch) / "c", given.vectors
-        print("\n".join(f"- {line}" for line in this_machine().lines()))
-        if not (folder / "collection.sqlite").exists():
-            print(f"- ingest of {n:,} ready vectors, index included: {ingest(folder, n):.1f} s", flush=True)
-        queries = questions(n, given.queries)
-        keeps = {"all": lambda i: i >= 0, "1 %": lambda i: i % 100 == 7, "50 %": lambda i: i % 2 == 0}
-        expected = {name: truth(n, queries, keep) for name, keep in keeps.items()}
-        spawn = multiprocessing.get_context("spawn")
-        answer = spawn.Queue()
-        child = spawn.Process(target=search, args=(folder, n, queries, expected, answer))
-        child.start()
-        opened, found, memory, beside = answer.get(timeout=600)
-        child.join()
-        disk = {path.name: path.stat().st_size / 1e6 for path in sorted(folder.rglob("*")) if path.is_file()}
-    print(f"- open and first answer: {opened:.2f} s; memory beside the interpreter's: {memory['own']:.0f} MB of its own, "
-          f"{memory['mapped']:.0f} MB mapped from files")  # fmt: skip
-    print(
-        f"- disk: {sum(disk.values()):.0f} MB ({', '.join(f'{name} {size:.0f}' for name, size in disk.items() if size >= 1)})"
-    )
-    if beside:
-        print(f"- FAISS used directly: p50 {beside[0]:.2f} ms; ours is {beside[1]:.2f} ms more, {beside[2]:.2f} with the texts "
-              "(medians of the differences, query by query)")  # fmt: skip
-    print("\n| filter | p50 ms | p95 ms | recall@10 |\n|---|---|---|---|")
-    print("\n".join(f"| {one.name} | {one.p50:.2f} | {one.p95:.2f} | {one.recall:.4f} |" for one in found))
+        folder = (given.folder or Path(scratch)) / f"{given.corpus}-{given.count}"
+        corpus = make_corpus(folder / "corpus", given.corpus, given.count, given.queries)
+        _say(f"{given.count:,} vectors: ready after {time.time() - started:.0f} s")
+        measured = measure(corpus, interpreters, folder, given.rounds)
+        direct = beside_faiss(corpus, folder, given.rounds) if given.count <= _MOST_BESIDE_FAISS else None
+    conditions = [
+        f"{time.strftime('%Y-%m-%d', time.gmtime(started))}, {given.count:,} vectors of 384 ({given.corpus}), {given.queries} "
+        f"queries, {given.rounds} rounds, {time.time() - started:.0f} s, load average {load:.2f} before",
+        f"`{shlex.join(['python', *sys.argv])}`",
+    ]
+    figures = promised(measured["sememe"], given.count, direct)
+    if given.json:
+        whole = {name: asdict(its) for name, its in measured.items()}
+        print(
+            json.dumps(
+                {"conditions": conditions, "figures": [f.as_dict() for f in figures], "measured": whole}, indent=1
+            )
+        )
+        return
+    draw = markdown if given.markdown else plain
+    head = "\n".join(f"- {line}" for line in [*this_machine().lines(), *conditions])
+    print("\n\n".join([head, draw(promises_table(figures)), draw(stores_table(measured))]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", choices=("synthetic", "text"), default="synthetic")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lancedb", metavar="PYTHON")
+    parser.add_argument("--qdrant-edge", metavar="PYTHON")
+    parser.add_argument("--folder", type=Path)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="every query's seconds")
+    form.add_argument("--markdown", action="store_true", help="to paste into RESULTS.md")
+    return parser.parse_args()
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ class Shape:
     """kind: the specimen. config: entries of config.json and fields of the layout, at their published sizes.
 
     like: the catalogue's entry that says how the folder is used, where its files do not (its heads are pickles).
-    matrices: multiply-adds of the linears that a token passes, from `sizes`. chain: what `matrix_rate` multiplies to find
-    the machine's limit for it, widths of one layer; the limit is not asked of a shape without.
+    matrices: multiply-adds of the linears that a token passes, from `sizes`.
     """
 
     kind: str
@@ -35,7 +34,6 @@ class Shape:
     matrices: Callable[[Mapping[str, int]], int]
     like: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
-    chain: tuple[int, ...] = ()
 
     @property
     def flops_per_token(self) -> int:
@@ -82,14 +80,12 @@ SHAPES: dict[str, Shape] = {
         },
         _decoder,
         sizes={"layers": 28, "h": 1024, "f": 3072, "d": 128, "heads": 16, "kv_heads": 8},
-        chain=(1024, 2048, 1024, 1024, 3072, 1024, 3072, 1024),
     ),
     "bge-base": Shape(
         "bge_en",
         {**_bert(12, 768, 12, 3072), "vocab_size": 30522, "max_position_embeddings": 512, "max_seq_length": 512},
         _encoder,
         sizes={"layers": 12, "h": 768, "f": 3072},
-        chain=(768, 2304, 768, 768, 3072, 768),
     ),
     "bge-m3": Shape(
         "bge_m3",
@@ -103,7 +99,6 @@ SHAPES: dict[str, Shape] = {
         _encoder,
         like="BAAI/bge-m3",
         sizes={"layers": 24, "h": 1024, "f": 4096},
-        chain=(1024, 3072, 1024, 1024, 4096, 1024),
     ),
     "nomic-moe": Shape(
         "nomic_moe",
@@ -164,7 +159,7 @@ def main() -> None:
         write(name, folder)
     made, total = texts(folder, name, n_tokens, length or None)
     shape, size = SHAPES[name], weights_bytes(folder)
-    facts = {"flops_per_token": shape.flops_per_token, "arguments": shape.arguments(), "chain": shape.chain}
+    facts = {"flops_per_token": shape.flops_per_token, "arguments": shape.arguments()}
     print(json.dumps({"texts": made, "n_tokens": total, "weights_bytes": size, **facts}))
 
 

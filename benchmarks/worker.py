@@ -29,13 +29,16 @@ def environment() -> dict[str, str]:
 
 
 class Worker:
-    """A child process that answers requests. Use it as a context manager."""
+    """A child process that answers requests. Use it as a context manager.
 
-    def __init__(self, *arguments: str) -> None:
+    program: this file, or another that calls `serve`. interpreter: of whatever environment the program needs.
+    """
+
+    def __init__(self, *arguments: str, program: Path = Path(__file__), interpreter: str = sys.executable) -> None:
         self._arguments = arguments
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), *arguments],
+            [interpreter, str(program), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -154,21 +157,16 @@ class CodeUnderTest:
 
 
 class MatrixChain:
-    """The machine's own limit, as one more worker. widths: one layer's, with commas between; MiniLM's if there are none."""
+    """The machine's own limit, as one more worker."""
 
-    def __init__(self, device: str, precision: str, widths: str = "", n_layers: str = "1") -> None:
+    def __init__(self, device: str, precision: str) -> None:
         import matrix_rate
 
-        shapes = matrix_rate.MINILM
-        if widths:
-            shapes = matrix_rate.Shapes(tuple(map(int, widths.split(","))), int(n_layers))
-        n_tokens = matrix_rate.N_TOKENS
         if device == "cuda":
-            n_tokens *= 16
-            self._chain = matrix_rate.torch_chain(shapes, device, precision, n_tokens)
+            self._chain, self._flops = matrix_rate.torch_chain(device, precision), matrix_rate.FLOPS * 16
         else:
-            self._chain = matrix_rate.openvino_chain(shapes, "bf16" if precision == "bfloat16" else "f32")
-        self._flops = shapes.flops(n_tokens)
+            hint = "bf16" if precision == "bfloat16" else "f32"
+            self._chain, self._flops = matrix_rate.openvino_chain(hint), matrix_rate.FLOPS
 
     def rate(self, seconds: float) -> float:
         """FLOP/s."""
@@ -177,17 +175,23 @@ class MatrixChain:
         return matrix_rate.rate(self._chain, self._flops, seconds)
 
 
-def main() -> None:
+def serve(make: Callable[[], object]) -> None:
+    """Answer requests on standard input, each by the method of its name, until there are no more."""
     # Standard output carries the answers; what a library prints goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    kind, *arguments = sys.argv[1:]
-    served = {"system": SystemUnderTest, "code": CodeUnderTest, "matrix": MatrixChain}[kind](*arguments)
+    served = make()
     for line in sys.stdin:
         request = json.loads(line)
         answer: Callable[..., object] = getattr(served, request.pop("do"))
         answers.write(json.dumps(answer(**request)) + "\n")
         answers.flush()
+
+
+def main() -> None:
+    kind, *arguments = sys.argv[1:]
+    served = {"system": SystemUnderTest, "code": CodeUnderTest, "matrix": MatrixChain}[kind]
+    serve(lambda: served(*arguments))
 
 
 if __name__ == "__main__":
