@@ -56,6 +56,14 @@ def write_items(path: Path, results: Sequence[TaskResult]) -> None:
         raise InputError(f"{path} cannot be written: {exc.strerror}.") from exc
 
 
+def write_text(path: Path, text: str) -> None:
+    """A whole file. Raises InputError where it cannot be written."""
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as exc:
+        raise InputError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
 def _ordered(result: TaskResult) -> list[Metric]:
     return [result.main_metric, *(metric for metric in result.metrics if metric.name != result.main)]
 

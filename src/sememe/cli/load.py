@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sememe.cli.evaluation_tables import write_text
 from sememe.cli.options import JsonOption, OfflineOption, is_offline
 from sememe.errors import InputError
 from sememe.evaluation.load.options import LoadOptions
@@ -102,7 +103,7 @@ def load(
             pid = listening_process(address.port)
         result = run_load(address, make_dialect(dialect, model), model, mix, options, pid)
     if html is not None:
-        html.write_text(report.to_html(result), "utf-8")
+        write_text(html, report.to_html(result))
         print(f"charts: {html}", file=sys.stderr)
     print(json.dumps(report.to_json(result)) if as_json else "\n".join(report.lines(result)))
     sys.stdout.flush()

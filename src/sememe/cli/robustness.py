@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sememe.cli.evaluation_tables import write_text
 from sememe.cli.options import BackendOption, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
 
 
@@ -25,6 +27,7 @@ def robustness(
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
     offline: OfflineOption = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -45,4 +48,7 @@ def robustness(
         vectors = VectorOptions(prompts=prompts, similarity=embedder.similarity_fn_name)
         options = RobustnessOptions(seed=seed, changes=options.changes, vectors=vectors)
         found = run_robustness(tasks, embedder, options, status.show)
+    if html is not None:
+        write_text(html, report.to_html(found))
+        print(f"charts: {html}", file=sys.stderr)
     print(json.dumps(report.to_json(found), ensure_ascii=False) if as_json else "\n".join(report.lines(found)))
