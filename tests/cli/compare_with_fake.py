@@ -1,4 +1,4 @@
-"""`sememe compare` with the fake embedder: a program of its own, which test_compare.py kills.
+"""`sememe compare` with the fake embedder: a program of its own, which test_compare_command.py kills.
 
 FAKE_SECONDS: how long a call of the embedder takes. FAKE_LOG: a file that gets every text it embeds. Windows of 8 texts.
 """
