@@ -49,9 +49,10 @@ def test_json_of_a_file_of_requests_in_an_open_loop(url: str, tmp_path: Path) ->
     assert body["stages"][0]["goodput"] > 0
 
 
-def test_vectors_that_turn_wrong_under_load_are_seen() -> None:
-    with server(Behaviour(after=12, turned=True)) as address:
-        run = CliRunner().invoke(app, ["load", address, *SHORT, "--json"])
+def test_vectors_that_turn_wrong_under_load_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "mix.txt").write_text("the only text\n")
+    with server(Behaviour(after=3, turned=True)) as address:
+        run = CliRunner().invoke(app, ["load", address, *SHORT, "--data", str(tmp_path / "mix.txt"), "--json"])
     assert json.loads(run.stdout)["checks"]["min_cosine"] < 0
 
 
