@@ -1,7 +1,7 @@
-"""LlamaIndex: a `BaseEmbedding` over any of our embedders, and a `BaseRetriever` over a collection.
+"""LlamaIndex: a `BaseEmbedding` over any of our embedders, a `BaseRetriever` over a collection.
 
-Written against llama-index-core 0.14; needs the extra `llamaindex`. The retriever, not LlamaIndex's vector store, is where
-hybrid search, reranking and grouping fit: its interface takes text, and a vector store's takes one vector.
+Written against llama-index-core 0.14; needs the extra `llamaindex`. `SememeVectorStore` (`llamaindex_store`) is for nodes that
+LlamaIndex cuts and embeds itself; the retriever is for collections that we made, with reranking and grouping.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class SememeEmbedding(BaseEmbedding):
         embedder: TextEmbedder = Embedder(model, offline=offline) if isinstance(model, str) else model
         super().__init__(model_name=embedder.name, embed_batch_size=embed_batch_size)
         self._embedder = embedder
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        """What embeds."""
+        return self._embedder
 
     @classmethod
     def class_name(cls) -> str:
