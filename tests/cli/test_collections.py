@@ -79,6 +79,29 @@ def test_filters(docs: Path) -> None:
         _run("search", "-c", "d", "x", "--where", "3")
 
 
+def test_every_option_of_a_search(docs: Path) -> None:
+    _index(docs, "-c", "d", "--chunk", "heading")
+
+    def ask(*options: str) -> list[dict[str, object]]:
+        hits: list[dict[str, object]] = json.loads(
+            _run("search", "-c", "d", "refunds take", "--json", *options).stdout
+        )["hits"]
+        return hits
+
+    by_rank = ask("--fusion", "rrf", "--rrf-k", "0", "--weight", "dense=0", "--weight", "lexical=2", "--explain")
+    assert by_rank[0]["score"] == 2.0
+    assert by_rank[0]["explanation"]["contributions"] == {"dense": 0.0, "lexical": 2.0}  # type: ignore[index]
+    assert len(ask("--group-by-document", "--mmr", "0.5", "--n-candidates", "2")) == 2
+    assert ask("--min-score", "99") == []
+    for wrong in ("dense", "dense=much", "words=1", "dense=-1", "dense=inf"):
+        with pytest.raises(InputError, match="dense"):
+            ask("--weight", wrong)
+    lyon = json.loads(_run("search", "-c", "d", str(docs / "lyon.txt"), "--more-like", "--json").stdout)["hits"]
+    assert [Path(hit["source"]).name for hit in lyon] == ["guide.md"]
+    with pytest.raises(NotFound, match="no document"):
+        _run("search", "-c", "d", "nobody", "--more-like")
+
+
 def test_standard_input(docs: Path) -> None:
     lines = '{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
     done = _run("index", "-", "-c", "d", "--kind", "jsonl", "--json", stdin=lines)
@@ -105,7 +128,7 @@ def test_wrong_usage(docs: Path) -> None:
     for arguments in (["x"], [str(docs), "x", "y"], ["-c", "d", "x", "y"]):
         with pytest.raises(InputError, match="Quote a question"):
             _run("search", *arguments)
-    with pytest.raises(InputError, match="are for collections"):
+    with pytest.raises(InputError, match="go without a collection"):
         _run("search", str(docs), "x", "--where", "{}")
     with pytest.raises(NotFound, match=r"no collection 'd'.*There are: none yet"):
         _run("search", "-c", "d", "x")

@@ -111,3 +111,15 @@ def test_the_command_serves_and_stops_on_sigterm(tmp_path: Path, specimen_folder
 def test_schema_is_json() -> None:
     out, _ = _run("--config-schema").communicate(timeout=60)
     assert json.loads(out)["additionalProperties"] is False
+
+
+def test_addresses_are_shown_without_their_passwords(tmp_path: Path) -> None:
+    file = _file(tmp_path, "collections: ['docs=pgvector://me:secret@db/books?collection=docs']\n")
+    chosen = serve_config.choose({}, file, {})
+    assert "secret" not in str(serve_config.shown(chosen))
+    options = serve_config.make_options(chosen)
+    assert options.places_of() == {"docs": "pgvector://me:secret@db/books?collection=docs"}
+    assert "secret" not in repr(options)
+    with pytest.raises(InputError, match="NAME=ADDRESS") as caught:
+        serve_config.make_options(serve_config.choose({"collections": ("pgvector://me:secret@db",)}, None, {}))
+    assert "secret" not in str(caught.value)

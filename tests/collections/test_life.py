@@ -13,7 +13,7 @@ from tests.fakes import FakeEmbedder
 from sememe.collections.collection import Collection
 from sememe.collections.documents import Chunk, Document, Place, searchable_text
 from sememe.collections.exporting import export_parquet, import_parquet
-from sememe.collections.migrating import Migration
+from sememe.collections.migrating import Migration, abandon_migration, pending_migration
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.errors import CollectionMismatch, InputError
 
@@ -126,7 +126,11 @@ def test_a_migration_goes_on_and_can_be_abandoned(folder: Path, monkeypatch: pyt
     with pytest.raises(CollectionMismatch, match="being migrated to new"):
         Migration(folder, FakeEmbedder("third", dimension=24))
     assert Migration(folder, NEW).run() == 60
-    Migration(folder, NEW).abandon()
+    Migration(folder, NEW).close()
+    assert pending_migration(folder) is not None
+    assert abandon_migration(folder)
+    assert pending_migration(folder) is None
+    assert not abandon_migration(folder)
     assert Collection.open(folder, OLD).search("number4", 1, LEXICAL)[0].document.id == "d4"
     with pytest.raises(InputError, match="nothing to migrate"):
         Migration(folder, OLD)

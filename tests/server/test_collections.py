@@ -74,7 +74,7 @@ def test_hits_are_those_of_the_collection(client: httpx2.Client, filled: str, fo
 
 def test_the_same_again_embeds_nothing(client: httpx2.Client, filled: str) -> None:
     report = client.post("/v1/collections/docs/documents", json={"documents": DOCUMENTS}).json()
-    assert report == {"added": 0, "changed": 0, "described": 0, "unchanged": 3, "chunks": 0}
+    assert report == {"added": 0, "changed": 0, "described": 0, "unchanged": 3, "chunks": 0, "cut_titles": 0}
 
 
 def test_late_chunks_are_those_of_the_embedder(
@@ -203,12 +203,6 @@ def test_a_name_with_dots_and_slashes_reaches_no_file(client: httpx2.Client) -> 
         assert client.get(f"/v1/collections/{name}").status_code in (404, 422)
 
 
-def test_a_snapshot_is_a_collection(client: httpx2.Client, filled: str, folder: Path, embedder: Embedder) -> None:
-    made = client.post("/v1/collections/docs/snapshot", json={}).json()["snapshot"]
-    with Collection.open(folder / ".snapshots" / made, embedder) as copy:
-        assert copy.count().documents == 3
-
-
 def test_many_at_once(client: httpx2.Client, filled: str) -> None:
     client.post("/v1/collections", json={"name": "busy"})
 
@@ -229,6 +223,10 @@ def test_many_at_once(client: httpx2.Client, filled: str) -> None:
 def test_the_openapi_document_has_the_routes(client: httpx2.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths["/v1/collections/{name}"]) == {"get", "delete"}
+    assert set(paths["/v1/collections"]["post"]["responses"]) == {"201", "default"}
+    assert set(paths["/v1/collections/{name}/import"]["post"]["requestBody"]["content"]) == {
+        "application/vnd.apache.parquet"
+    }
     get = paths["/v1/collections/{name}/documents/{id}"]["get"]
     assert [p["name"] for p in get["parameters"]] == ["name", "id"]
 

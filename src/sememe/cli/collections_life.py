@@ -92,7 +92,7 @@ def rebuild(name: NameArgument, collections_dir: FolderOption = None) -> None:
 
 def migrate(
     name: NameArgument,
-    model: Annotated[str, typer.Option("--model", "-m", help="The new model.", show_default=False)],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The new model.", show_default=False)] = None,
     query: Annotated[
         list[str] | None,
         typer.Option(help="A question to compare with; several times.", show_default="50 stored chunks are asked with"),
@@ -108,22 +108,24 @@ def migrate(
     Until the switch the collection stays as it was, and in use. Interrupted and run again, it goes on where it was.
     """
     from sememe.collections.collection import Collection
-    from sememe.collections.migrating import Migration
+    from sememe.collections.migrating import Migration, abandon_migration
     from sememe.engine.embedder import Embedder
 
     path = existing_place(name, collections_dir)
     if isinstance(path, str):
         raise InputError(
             f"{called(path, name)} is kept by a server, where no second space can be built beside the first. Index its "
-            f"files with --model {model} at another address, then use that one."
+            f"files with --model NEW at another address, then use that one."
         )
     with Collection.open(path) as collection:
         own, n_chunks = collection.about.model, collection.count().chunks
-    migration = Migration(path, Embedder(model, offline=is_offline(offline)))
     if abandon:
-        migration.abandon()
-        print(f"{name} stays with {own}", file=sys.stderr)
+        was_begun = abandon_migration(path)
+        print(f"{name} stays with {own}" + ("" if was_begun else "; nothing was begun"), file=sys.stderr)
         return
+    if model is None:
+        raise InputError("Name the new model: --model NAME.")
+    migration = Migration(path, Embedder(model, offline=is_offline(offline)))
     try:
         _embed(migration, n_chunks)
     except KeyboardInterrupt:

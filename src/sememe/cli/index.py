@@ -167,6 +167,12 @@ def _say(report: IndexReport, n_documents: int, n_chunks: int, name: str) -> Non
         print(f"left out {skipped.source}: {skipped.reason}", file=sys.stderr)
     if (more := len(report.skipped) - _SHOWN_SKIPPED) > 0:
         print(f"left out {more:,} more (--json lists all)", file=sys.stderr)
+    if report.n_cut_titles:
+        print(
+            f"{report.n_cut_titles:,} documents have a title or heading that is too long to be embedded whole before each "
+            "chunk: its beginning is",
+            file=sys.stderr,
+        )
     n_described = f", {report.n_described:,} described anew" if report.n_described else ""
     rate = f" ({report.n_chunks / report.seconds:,.0f} a second)" if report.n_chunks else ""
     print(

@@ -40,6 +40,8 @@ def hit_row(hit: Hit) -> dict[str, object]:
     }
     if why is not None:
         row["explanation"] = {"words": dict(why.words), "contributions": dict(why.contributions)}
+    if hit.parent is not None:
+        row["parent"] = asdict(hit.parent)
     return row
 
 
@@ -56,6 +58,11 @@ def said_why(hit: Hit) -> str:
 def shown(text: str) -> str:
     """The beginning of a passage on one line, indented."""
     return textwrap.indent(textwrap.shorten(text, _SHOWN_CHARACTERS, placeholder=" …"), "   ")
+
+
+def whole(text: str) -> str:
+    """All of a passage as it stands, indented."""
+    return textwrap.indent(text, "   ")
 
 
 def _short(source: str) -> str:

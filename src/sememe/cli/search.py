@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from sememe.cli.collection_options import FolderOption, existing_place
 from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, is_offline
-from sememe.collections.options import Mode, SearchOptions
+from sememe.collections.options import DEFAULT_WEIGHTS, Fusion, Mode, ParentKind, Retriever, SearchOptions
 from sememe.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,31 +45,80 @@ def search(
     rerank: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A reranker that reads the best again.", show_default=False)
     ] = None,
-    group: Annotated[bool, typer.Option("--group", help="Only a document's best passage.")] = False,
+    n_rerank: Annotated[
+        int, typer.Option(min=1, help="How many of the best the reranker reads.")
+    ] = SearchOptions.n_rerank,
+    fusion: Annotated[Fusion, typer.Option(help="How the retrievers' lists become one.")] = SearchOptions.fusion,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RETRIEVER=NUMBER",
+            help="Of dense, lexical, sparse or multi_vector in the fusion; several times.",
+            show_default="1",
+        ),
+    ] = None,
+    rrf_k: Annotated[
+        float, typer.Option("--rrf-k", min=0, help="Of reciprocal rank fusion; larger: the tops count less.")
+    ] = SearchOptions.rrf_k,
+    n_candidates: Annotated[
+        int, typer.Option(min=1, help="How many each retriever hands on.")
+    ] = SearchOptions.n_candidates,
+    group: Annotated[
+        bool, typer.Option("--group-by-document", "--group", help="Only a document's best passage.")
+    ] = False,
     min_score: Annotated[
         float | None, typer.Option(help="Leave out hits below this score.", show_default=False)
     ] = None,
     mmr: Annotated[
         float | None, typer.Option(min=0, max=1, help="Diversity: 1 is relevance alone.", show_default=False)
     ] = None,
+    parent: Annotated[
+        ParentKind, typer.Option(help="Show the text around a passage: its section or page, or the whole document.")
+    ] = SearchOptions.parent,
+    like: Annotated[
+        bool, typer.Option("--more-like", help="The question is a document's id: what is nearest to it?")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say which words and which retriever.")] = False,
     collections_dir: FolderOption = None,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the passages nearest to a question: of a file or folder, read into memory, or of a collection."""
-    from sememe.cli.passage_text import hit_row, place_of, said_why, shown
+    from sememe.cli.passage_text import hit_row, place_of, said_why, shown, whole
 
     if len(words) != (1 if collection else 2):
         raise InputError("Give a path and a question, or -c NAME and a question. Quote a question of several words.")
+    options = SearchOptions(
+        mode=mode,
+        n_candidates=n_candidates,
+        fusion=fusion,
+        weights=_weights(weight or ()),
+        rrf_k=rrf_k,
+        mmr=mmr,
+        group_by_document=group,
+        min_score=min_score,
+        n_rerank=n_rerank,
+        explain=explain,
+        parent=parent,
+    )
     if collection is None:
-        if (where, rerank, mode) != (None, None, "auto") or explain:
-            raise InputError("--where, --rerank, --mode and --explain are for collections (-c NAME).")
+        if (where, rerank) != (None, None) or like or options != SearchOptions():
+            raise InputError(
+                "Only --limit and --model go without a collection (-c NAME); make one with `sememe index`."
+            )
         hits, n_passages = _of_folder(Path(words[0]), words[1], limit, model or DEFAULT_MODEL, is_offline(offline))
     else:
-        options = SearchOptions(mode=mode, group_by_document=group, min_score=min_score, mmr=mmr, explain=explain)
         place = existing_place(collection, collections_dir)
-        hits, n_passages = _of_collection(place, words[0], limit, options, where, model, rerank, is_offline(offline))
+        if like:
+            if rerank is not None or replace(options, explain=False) != SearchOptions():
+                raise InputError(
+                    "--more-like compares vectors of documents: of the options it takes --where and --limit."
+                )
+            hits, n_passages = _like(place, words[0], limit, where)
+        else:
+            hits, n_passages = _of_collection(
+                place, words[0], limit, options, where, model, rerank, is_offline(offline)
+            )
     if as_json:
         rows = [hit_row(hit) for hit in hits]
         print(json.dumps({"question": words[-1], "n_passages": n_passages, "hits": rows}, ensure_ascii=False))
@@ -77,7 +127,7 @@ def search(
         print(f"{rank}. {hit.score:.3f}  {place_of(hit.document, hit.chunk)}")
         if explain:
             print(said_why(hit))
-        print(shown(hit.chunk.text))
+        print(shown(hit.chunk.text) if hit.parent is None else whole(hit.parent.text))
     if not hits:
         print("nothing found", file=sys.stderr)
 
@@ -109,6 +159,27 @@ def _of_collection(
         hits = stored.search(question, limit, options, where=read_filter(where), rerank=rerank if judge else None)
         n_passages = stored.count().chunks
     return hits, n_passages
+
+
+def _like(place: Path | str, document_id: str, limit: int, where: str | None) -> tuple[list[Hit], int]:
+    from sememe.collections.collection import Collection
+
+    with Collection.open(place) as stored:
+        return stored.more_like(document_id, limit, where=read_filter(where)), stored.count().chunks
+
+
+def _weights(given: Sequence[str]) -> tuple[tuple[Retriever, float], ...]:
+    """`dense=0.7` and so on. Raises InputError."""
+    found: dict[Retriever, float] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            found[name] = float(number)  # type: ignore[index]  # the names are looked at below
+        except ValueError:
+            raise InputError(f"--weight {text!r} is not of the form RETRIEVER=NUMBER, such as dense=0.7.") from None
+        if name not in DEFAULT_WEIGHTS:
+            raise InputError(f"--weight {text!r} names no retriever; expected one of {', '.join(DEFAULT_WEIGHTS)}.")
+    return tuple(found.items())
 
 
 def read_filter(text: str | None) -> dict[str, object] | None:

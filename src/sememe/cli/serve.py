@@ -60,6 +60,10 @@ def serve(
     collections_dir: Annotated[
         Path | None, typer.Option(help="Serve the collections in this folder.", show_default=False)
     ] = None,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ADDRESS", help="Serve this collection of a store, such as pgvector://…"),
+    ] = None,
     models_dir: Annotated[
         Path | None, typer.Option(help="Load its checkpoints when requests name them.", show_default=False)
     ] = None,
@@ -104,6 +108,7 @@ def serve(
         "log_format": log_format,
         "embedding_cache": embedding_cache,
         "collections_dir": collections_dir,
+        "collections": tuple(collection) if collection else None,
         "models_dir": models_dir,
         "allow_pull": allow_pull,
         "model_memory": model_memory,

@@ -16,12 +16,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from sememe.collections.stores.places import shown as shown_place
 from sememe.errors import InputError
 from sememe.server.options import ServerOptions
 
 _PREFIX = "SEMEME_SERVE_"
 # Keys also go by a name that does not say "serve": what the other commands read.
 _SECRET = "api_keys"
+_ADDRESSES = "collections"  # may hold passwords
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -95,13 +97,21 @@ def make_options(chosen: Mapping[str, Chosen]) -> ServerOptions:
 
 
 def shown(chosen: Mapping[str, Chosen]) -> list[tuple[str, str, str]]:
-    """(option, value, source) of each; keys are counted, never shown."""
+    """(option, value, source) of each; keys are counted, never shown, and no passwords of addresses either."""
     rows = []
     for name, one in chosen.items():
-        is_secret = name == _SECRET and one.value
-        value = f"{len(one.value)} key(s)" if is_secret else json.dumps(one.value, default=str)
+        value = json.dumps(one.value, default=str)
+        if name == _SECRET and one.value:
+            value = f"{len(one.value)} key(s)"
+        elif name == _ADDRESSES:
+            value = json.dumps([_without_password(named) for named in one.value])
         rows.append((name, value, one.source))
     return rows
+
+
+def _without_password(named: str) -> str:
+    name, _, address = named.partition("=")
+    return f"{name}={shown_place(address)}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from sememe.collections.embedding import (
 )
 from sememe.collections.filters import Filter, In, kind_of, parse_filter
 from sememe.collections.hits import Hit
-from sememe.collections.options import CollectionOptions, SearchOptions
+from sememe.collections.options import CollectionOptions, Retriever, SearchOptions
 from sememe.collections.searching import Query, RerankFunction, resolve_mode, search
 from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument, VectorStore
 from sememe.collections.stores.places import Opened, create_store, is_address, open_store
@@ -304,12 +304,20 @@ class Collection:
         options: SearchOptions | None = None,
         *,
         where: Mapping[str, object] | None = None,
+        text: str | None = None,
         with_text: bool = False,
     ) -> list[Hit]:
-        """The k chunks nearest to a vector (D,) of the collection's space."""
-        query = Query("", dense=np.asarray(vector, np.float32))
-        options = options or SearchOptions()
-        return search(self.store, query, k, options, retrievers=("dense",), where=_parsed(where), with_text=with_text)
+        """The k chunks nearest to a vector (D,) of the collection's space.
+
+        text: the question that the vector is of, to search for its words too where the collection keeps words; None
+        searches by the vector alone.
+        """
+        options, words = options or SearchOptions(), None
+        retrievers: list[Retriever] = ["dense"]
+        if text is not None and self.about.options.lexical:
+            retrievers, words = ["dense", "lexical"], tuple(analyze(text, self._analyzer))
+        query = Query(text or "", words, np.asarray(vector, np.float32))
+        return search(self.store, query, k, options, retrievers=retrievers, where=_parsed(where), with_text=with_text)
 
     def more_like(self, document_id: str, k: int = 10, *, where: Mapping[str, object] | None = None) -> list[Hit]:
         """The k documents nearest to a stored one, each by its nearest chunk; without itself.

@@ -104,7 +104,8 @@ def whole_document(document: Document) -> Sequence[Chunk]:
     return [Chunk(document.id, 0, document.text, 0, len(document.text))]
 
 
-# Characters of what is put before a chunk; longer headings are cut down to the last one, longer titles in length.
+# Characters of what is put before a chunk; longer headings are cut down to the last one, longer titles in length, which
+# `is_lead_cut` tells: a title of thousands of characters would leave a chunk no room for its own text.
 _LEAD_CHARACTERS = 200
 
 
@@ -116,14 +117,21 @@ def searchable_text(document: Document, chunk: Chunk) -> str:
 
 def lead_of(title: str, heading: str, text: str) -> str:
     """What is put before a chunk's text: its headings, else its document's title, without what it begins with itself."""
+    return _whole_lead(title, heading, text)[:_LEAD_CHARACTERS]
+
+
+def is_lead_cut(document: Document, chunk: Chunk) -> bool:
+    """Whether the chunk's heading or title is too long to be embedded before it whole; the document keeps it whole."""
+    return len(_whole_lead(document.title, chunk.heading, chunk.text)) > _LEAD_CHARACTERS
+
+
+def _whole_lead(title: str, heading: str, text: str) -> str:
     first_line = text.partition("\n")[0]
     path, _, last = heading.rpartition(" > ")
     lead = path if last and last in first_line else heading
     if not lead:
-        return "" if title and title in first_line else title[:_LEAD_CHARACTERS]
-    if len(lead) > _LEAD_CHARACTERS:
-        lead = lead.rpartition(" > ")[2]
-    return lead[:_LEAD_CHARACTERS]
+        return "" if title and title in first_line else title
+    return lead.rpartition(" > ")[2] if len(lead) > _LEAD_CHARACTERS else lead
 
 
 def check_text(value: object, where: str, name: str) -> None:

@@ -72,23 +72,27 @@ def _groups(collection: Collection) -> Iterator[list[dict[str, object]]]:
         yield rows
 
 
-def import_parquet(path: Path, place: Path | str, embedder: TextEmbedder | None = None) -> Collection:
+def import_parquet(
+    path: Path, place: Path | str, embedder: TextEmbedder | None = None, *, called: str | None = None
+) -> Collection:
     """A new collection from an exported file, in a folder or at an address, with the vectors as they are.
 
-    An import that was ended goes on where it was. Raises InputError for a file that is none of ours and where another
-    collection is already, CollectionMismatch for an embedder of another space.
+    called: what messages call the file, None is its path. An import that was ended goes on where it was. Raises InputError
+    for a file that is none of ours and where another collection is already, CollectionMismatch for an embedder of another
+    space.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    called = str(path) if called is None else called
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as exc:
-        raise InputError(f"{path} is no Parquet file ({exc}).") from exc
+        raise InputError(f"{called} is no Parquet file ({exc}).") from exc
     said = (file.schema_arrow.metadata or {}).get(_ABOUT)
     if said is None:
-        raise InputError(f"{path} was not exported from a collection. Index its texts instead, or embed the file.")
-    about = About.from_json(said.decode(), str(path))
+        raise InputError(f"{called} was not exported from a collection. Index its texts instead, or embed the file.")
+    about = About.from_json(said.decode(), called)
     collection = _begun(place, about, file, embedder)
     try:
         some: list[EmbeddedDocument] = []
@@ -211,6 +215,15 @@ def _documents(rows: Iterator[dict[str, Any]], about: About) -> Iterator[Embedde
 
 
 def _document(rows: list[dict[str, Any]], about: About) -> EmbeddedDocument:
+    try:
+        return _read_document(rows, about)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:  # columns or values that an export does not write
+        raise InputError(
+            f"The rows of document {rows[0].get('id')!r} are not as an export writes them: {exc}."
+        ) from exc
+
+
+def _read_document(rows: list[dict[str, Any]], about: About) -> EmbeddedDocument:
     first = rows[0]
     if first["document_text"] is None:
         raise InputError(f"The rows of document {first['id']!r} do not stand together: the file was reordered.")

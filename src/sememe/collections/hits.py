@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from sememe.collections.documents import Chunk, Document
 from sememe.collections.options import Retriever
@@ -27,11 +28,21 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """What a chunk stands in. kind: which it is. start, end: its characters in the document's text."""
+
+    kind: Literal["paragraph", "section", "page", "document"]
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Hit:
     """A chunk that a search found. score: what it was ranked by, higher is better; its unit depends on the search.
 
     That is the similarity, BM25 or MaxSim of a single retriever, the fused score of several, or the reranker's. document: as
-    stored, its text only if it was asked for. explanation: if it was asked for.
+    stored, its text only if it was asked for. explanation, parent: if they were asked for.
     """
 
     chunk: Chunk
@@ -39,3 +50,4 @@ class Hit:
     score: float
     retrievers: tuple[RetrieverScore, ...]
     explanation: Explanation | None = None
+    parent: Parent | None = None

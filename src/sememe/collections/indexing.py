@@ -18,7 +18,7 @@ from pathlib import Path
 from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.late import embed_late
 from sememe.collections.collection import Collection
-from sememe.collections.documents import Chunk, Document
+from sememe.collections.documents import Chunk, Document, is_lead_cut
 from sememe.collections.reading.files import FoundFile, Skipped, find_files
 from sememe.collections.reading.options import TABLES, ReadOptions
 from sememe.collections.reading.outline import ReadDocument
@@ -37,7 +37,10 @@ _UNSTORED = 2
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What a run has done, in documents. described: only metadata changed. n_chunks: embedded. seconds: of the run."""
+    """What a run has done, in documents. described: only metadata changed. n_chunks: embedded. seconds: of the run.
+
+    n_cut_titles: documents whose title or a heading was too long to be embedded whole before their chunks.
+    """
 
     n_added: int = 0
     n_changed: int = 0
@@ -45,6 +48,7 @@ class IndexReport:
     n_unchanged: int = 0
     n_removed: int = 0
     n_chunks: int = 0
+    n_cut_titles: int = 0
     seconds: float = 0.0
     skipped: tuple[Skipped, ...] = ()
 
@@ -57,6 +61,7 @@ class IndexReport:
             self.n_unchanged + other.n_unchanged,
             self.n_removed + other.n_removed,
             self.n_chunks + other.n_chunks,
+            self.n_cut_titles + other.n_cut_titles,
             max(self.seconds, other.seconds),
             self.skipped + other.skipped,
         )
@@ -229,7 +234,10 @@ def _windows(
                 chunks = chunker.chunk(read)
                 window.documents.append(document)
                 window.chunks.append(chunks)
-                counts = IndexReport(n_added=known is None, n_changed=known is not None, n_chunks=len(chunks))
+                is_cut = any(is_lead_cut(document, chunk) for chunk in chunks)
+                counts = IndexReport(
+                    n_added=known is None, n_changed=known is not None, n_chunks=len(chunks), n_cut_titles=is_cut
+                )
             window = replace(window, counts=window.counts.plus(counts))
             if sum(map(len, window.chunks)) >= limit:
                 yield window

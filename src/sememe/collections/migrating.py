@@ -51,6 +51,42 @@ class Comparison:
     changes: tuple[QueryChange, ...]
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A migration that was begun and neither finished nor abandoned. n_done, n_chunks: embedded, and there are."""
+
+    model: str
+    n_done: int
+    n_chunks: int
+
+
+def pending_migration(folder: Path) -> Pending | None:
+    """What is under way for the collection in this folder, by whichever process. Raises NotFound."""
+    store = EmbeddedStore.open(folder)
+    try:
+        with store.reading():
+            found = read_next(store.truth.reader, str(folder))
+            if found is None:
+                return None
+            (n_done,) = store.truth.reader.execute("SELECT count(*) FROM next_vectors").fetchone()
+            return Pending(found.model, n_done, store.count().chunks)
+    finally:
+        store.close()
+
+
+def abandon_migration(folder: Path) -> bool:
+    """Forget the new space; the collection stays as it was. Whether there was one. Raises NotFound, Overloaded."""
+    store = EmbeddedStore.open(folder)
+    try:
+        with store.truth.alone() as connection:
+            found = read_next(connection, str(folder))
+            if found is not None:
+                store.truth.change(connection, lambda c, _: abandon_next(c))
+            return found is not None
+    finally:
+        store.close()
+
+
 class Migration:
     """One that is under way. The collection stays as it is, and in use, until `switch`.
 
@@ -185,12 +221,6 @@ class Migration:
         with_new = EmbeddedStore.open(folder)
         with_new.compact()
         with_new.close()
-
-    def abandon(self) -> None:
-        """Forget the new space; the collection stays as it was."""
-        with self._store.truth.alone() as connection:
-            self._store.truth.change(connection, lambda c, _: abandon_next(c))
-        self._store.close()
 
     def close(self) -> None:
         """Leave it as far as it has come."""

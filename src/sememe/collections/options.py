@@ -13,6 +13,7 @@ StoredDtype = Literal["float32", "float16", "int8", "binary"]
 Metric = Literal["cosine", "dot", "euclidean"]
 Mode = Literal["auto", "dense", "lexical", "sparse", "multi_vector", "hybrid"]
 Retriever = Literal["dense", "lexical", "sparse", "multi_vector"]
+ParentKind = Literal["none", "auto", "paragraph", "section", "page", "document"]
 Fusion = Literal["weighted", "rrf"]
 
 
@@ -59,7 +60,7 @@ class SearchOptions:
     fusion, sums weight / (rrf_k + rank); `weighted` sums weight × the score brought to 0 … 1 within its list. weights: of
     the retrievers, 1 where not named. mmr: 0 … 1, the share of relevance against diversity (maximal marginal relevance);
     None leaves the order. group_by_document: only a document's best chunk. min_score: least final score of a hit.
-    n_rerank: how many of the best the reranker reads.
+    n_rerank: how many of the best the reranker reads. parent: the text around a hit that comes with it, see `parents`.
     """
 
     mode: Mode = "auto"
@@ -72,6 +73,7 @@ class SearchOptions:
     min_score: float | None = None
     n_rerank: int = 50
     explain: bool = False
+    parent: ParentKind = "none"
 
     def __post_init__(self) -> None:
         if self.mmr is not None and not 0 <= self.mmr <= 1:
@@ -81,5 +83,8 @@ class SearchOptions:
                 f"n_candidates {self.n_candidates}, n_rerank {self.n_rerank} and rrf_k {self.rrf_k}: expected 1 or "
                 "more, 1 or more, and 0 or more."
             )
-        if any(weight < 0 for _, weight in self.weights):
-            raise InputError(f"Weights are {dict(self.weights)}; expected 0 or more.")
+        for name, weight in self.weights:
+            if name not in DEFAULT_WEIGHTS or not 0 <= weight < float("inf"):
+                raise InputError(
+                    f"The weight of {name!r} is {weight}; expected 0 or more of one of {', '.join(DEFAULT_WEIGHTS)}."
+                )

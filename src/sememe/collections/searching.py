@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sememe.collections.documents import searchable_text
+from sememe.collections.documents import Chunk, Document, searchable_text
 from sememe.collections.filters import Filter
 from sememe.collections.hits import Explanation, Hit, RetrieverScore
 from sememe.collections.options import DEFAULT_WEIGHTS, CollectionOptions, Mode, Retriever, SearchOptions
+from sememe.collections.parents import parent_of
 from sememe.collections.store import Scored, StoredChunk, VectorStore
 from sememe.errors import InputError
 from sememe.fusion import Ranking, maximal_marginal_relevance, reciprocal_rank_fusion, weighted_sum
@@ -188,17 +190,26 @@ def _hits(
     store: VectorStore, query: Query, found: Sequence[Found], options: SearchOptions, *, with_text: bool
 ) -> list[Hit]:
     keys = [one.key for one in found]
-    stored: list[StoredChunk] = store.chunks(keys, with_text=with_text)
+    stored: list[StoredChunk] = store.chunks(keys, with_text=with_text or options.parent != "none")
     words: list[dict[str, float]] = [{} for _ in found]
     if options.explain and query.words is not None:
         words = store.term_weights(query.words, keys)
     return [
         Hit(
             there.chunk,
-            there.document,
+            there.document if with_text else _without_text(there.document),
             one.score,
             one.retrievers,
             Explanation(its_words, one.parts) if options.explain else None,
+            parent_of(there.chunk, there.document, options.parent, partial(_siblings, store, there.document.id)),
         )
         for one, there, its_words in zip(found, stored, words, strict=True)
     ]
+
+
+def _siblings(store: VectorStore, document_id: str) -> list[Chunk]:
+    return [stored.chunk for stored in store.chunks_of(document_id)]
+
+
+def _without_text(document: Document) -> Document:
+    return replace(document, text="") if document.text else document

@@ -15,8 +15,11 @@ from starlette.exceptions import HTTPException
 from sememe import __version__
 from sememe.server.admission import Admission
 from sememe.server.answers import json_answer
+from sememe.server.collections import keeping
 from sememe.server.collections.dialect import DIALECT as COLLECTIONS
 from sememe.server.collections.library import Library
+from sememe.server.collections.migrations import Migrations
+from sememe.server.collections.migrations import routes as migration_routes
 from sememe.server.collections.routes import routes as collections_routes
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.docs_page import docs_page
@@ -40,6 +43,7 @@ _PREFIXES: tuple[tuple[str, Dialect], ...] = (
     ("/api/", ollama.DIALECT),
     ("/infinity/", infinity.DIALECT),
     ("/v1/collections", COLLECTIONS),
+    ("/v1/snapshots", COLLECTIONS),
     ("/v1/", openai.DIALECT),
 )
 
@@ -51,9 +55,11 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     metrics.watch(scheduler.health)
     service = Service(models, scheduler, max_inputs=options.max_inputs, observer=metrics, supply=_supply(options))
     routes = [*all_routes(service), *_own_routes(service, metrics)]
-    library = None if options.collections_dir is None else Library(options.collections_dir, service)
-    if library is not None:
-        routes += collections_routes(library, service)
+    library = None
+    if options.collections_dir is not None or options.collections:
+        library = Library(options.collections_dir, service, options.places_of())
+        migrations = Migrations(library)
+        routes += collections_routes(library, service) + keeping.routes(library) + migration_routes(migrations)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -72,6 +78,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
             await grpc_server.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
         if library is not None:
+            await asyncio.to_thread(migrations.close)
             library.close()
         models.close()
 

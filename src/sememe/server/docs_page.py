@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from sememe.server.answers import JSON
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
 code, summary { font-family: ui-monospace, monospace } summary { cursor: pointer; padding: .2rem 0 }
@@ -46,7 +48,8 @@ def _section(document: Mapping[str, Any], dialect: str) -> str:
     for path, method, operation in _operations(document):
         if dialect in operation["tags"]:
             body = operation.get("requestBody", {}).get("content", {})
-            answers = operation["responses"]["200"].get("content", {})
+            good = next(answer for status, answer in operation["responses"].items() if status != "default")
+            answers = good.get("content", {})
             problems = operation["responses"]["default"]["content"]
             parts = [("Body", body), ("Answer", answers), ("Errors", problems)]
             tables = "".join(_types(document, dialect, name, content) for name, content in parts)
@@ -60,8 +63,10 @@ def _section(document: Mapping[str, Any], dialect: str) -> str:
 def _types(document: Mapping[str, Any], dialect: str, name: str, content: Mapping[str, Any]) -> str:
     if not content:
         return ""
-    schema = content["application/json"]["schema"]
-    others = [media for media in content if media != "application/json"]
+    if JSON not in content:
+        return f"<p><b>{name}</b>: {', '.join(f'<code>{escape(media)}</code>' for media in content)}</p>"
+    schema = content[JSON]["schema"]
+    others = [media for media in content if media != JSON]
     rows = "".join(_fields(document, one) for one in schema.get("anyOf", [schema]) if _is_of(dialect, one))
     also = f"<p>Also: {', '.join(f'<code>{escape(media)}</code>' for media in others)}</p>" if others else ""
     return f"<p><b>{name}</b></p><table>{rows}</table>{also}"

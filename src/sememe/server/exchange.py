@@ -70,7 +70,7 @@ class Route:
 
     claims: several where dialects share the path; the first one's errors are said where nobody else is asked.
     gives_embeddings: raw and Arrow answers are there, and If-Fingerprint counts. query: names of what may stand in the
-    query string.
+    query string. status: of a good answer. takes_file, gives_file: the media type of a body or an answer that is no JSON.
     """
 
     path: str
@@ -80,6 +80,9 @@ class Route:
     summary: str = ""
     gives_embeddings: bool = False
     query: tuple[str, ...] = ()
+    status: int = 200
+    takes_file: str | None = None
+    gives_file: str | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -102,6 +105,7 @@ def route(
     summary: str,
     gives_embeddings: bool = False,
     names_models: Callable[[Body], Sequence[str | None]] = models_of,
+    status: int = 200,
 ) -> Route:
     """A route that reads a JSON body of that type and answers with what the handler gives, its models there meanwhile."""
 
@@ -118,7 +122,7 @@ def route(
             return refusal(dialect, error)
 
     claim = Claim(dialect, body, answer)
-    return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings)
+    return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings, status=status)
 
 
 async def with_models(

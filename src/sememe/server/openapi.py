@@ -18,6 +18,7 @@ _CONDITIONS = {
     "X-Deadline-Ms": ({"type": "string", "pattern": r"^[1-9]\d{0,6}$"}, "Milliseconds until nobody wants the answer."),
     "X-Priority": ({"type": "string", "enum": ["interactive", "bulk"]}, "The lane; the number of inputs decides else."),
 }
+_FILE = {"type": "string", "format": "binary"}
 _IF_FINGERPRINT = ({"type": "string"}, "Refuse (409) to answer with vectors of another space than this.")
 _EMBEDDING_HEADERS = {
     "X-Fingerprint": ({"type": "string"}, "The vector space. Never compare vectors of two."),
@@ -81,16 +82,20 @@ def _operation(declared: Route, schemas: _Schemas) -> dict[str, Any]:
         answer["headers"] = {
             header: {"description": words, "schema": schema} for header, (schema, words) in _EMBEDDING_HEADERS.items()
         }
+    if declared.gives_file is not None:
+        answer["content"] = {declared.gives_file: {"schema": _FILE}}
     problem = {"description": "What went wrong", "content": schemas.content(errors, "serialization")}
     operation: dict[str, Any] = {
         "summary": declared.summary,
         "operationId": f"{declared.method.lower()} {declared.path}",
         "tags": [claim.dialect.name for claim in declared.claims],
-        "responses": {"200": answer, "default": problem},
+        "responses": {str(declared.status): answer, "default": problem},
         "parameters": _parameters(declared),
     }
     if bodies:
         operation["requestBody"] = {"required": True, "content": schemas.content(bodies, "validation")}
+    if declared.takes_file is not None:
+        operation["requestBody"] = {"required": True, "content": {declared.takes_file: {"schema": _FILE}}}
     return operation
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sememe.collections.stores.places import read_named
 from sememe.errors import InputError
 from sememe.server.models import ModelOptions
 from sememe.server.request_log import LOG_FORMATS
@@ -20,7 +21,8 @@ class ServerOptions:
     log_format: of one line a request on standard error: none, text or json.
     max_body_bytes: of a request. max_inputs: of a request. drain_seconds: for what is under way when stopping.
     grpc_port: of TEI's gRPC interface on the same host, None for none.
-    collections_dir: where collections are kept that requests may name; None for none.
+    collections_dir: where collections are kept that requests may name; None for none. collections: more of them, in stores,
+    each NAME=ADDRESS (`collections.stores.places`); a name that is in both is the store's.
     models_dir: requests may name its sub-folders that are checkpoints; they are loaded on first use. allow_pull: requests
     may name any model of the hub, which is brought. model_memory: bytes of the weights that are so loaded at once, and of
     the largest that is brought; None sets no limit. keep_alive_seconds: unused for so long, they go.
@@ -33,6 +35,7 @@ class ServerOptions:
     port: int = 8080
     grpc_port: int | None = None
     collections_dir: Path | None = None
+    collections: tuple[str, ...] = field(default=(), repr=False)
     models_dir: Path | None = None
     allow_pull: bool = False
     model_memory: int | None = None
@@ -73,6 +76,7 @@ class ServerOptions:
         if any(not key.strip() or not key.isascii() for key in self.api_keys):
             raise InputError("An API key is empty or has characters that a header cannot hold.")
         self.alias_of()
+        self.places_of()
 
     def alias_of(self) -> dict[str, str]:
         """The aliases as alias → model. Raises InputError for one without `=`."""
@@ -80,3 +84,7 @@ class ServerOptions:
         if wrong := [alias for alias, equals, name in pairs if not (alias and equals and name)]:
             raise InputError(f"Alias {wrong[0]!r} is not of the form NAME=MODEL.")
         return {alias: name for alias, _, name in pairs}
+
+    def places_of(self) -> dict[str, str]:
+        """The collections in stores as name → address. Raises InputError, which shows no address."""
+        return dict(read_named(one) for one in self.collections)

@@ -12,6 +12,7 @@ from sememe.errors import (
     InputError,
     NotFound,
     Overloaded,
+    RemoteError,
     SememeError,
     UnsupportedCheckpoint,
 )
@@ -34,6 +35,7 @@ Kind = Literal[
     "mismatch",
     "overloaded",
     "unavailable",
+    "remote",  # a server that was asked in turn
     "deadline",
     "unsupported",
     "model",
@@ -56,6 +58,7 @@ STATUS: dict[Kind, int] = {
     "mismatch": 409,
     "overloaded": 429,
     "unavailable": 503,
+    "remote": 502,
     "deadline": 504,
     "unsupported": 501,
     "model": 500,
@@ -72,6 +75,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (CollectionMismatch, "mismatch"),
     (Overloaded, "overloaded"),
     (Unavailable, "unavailable"),
+    (RemoteError, "remote"),
     (TimeoutError, "deadline"),
 )
 

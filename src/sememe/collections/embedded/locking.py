@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -51,13 +52,18 @@ def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
 def _who() -> str:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]) if sys.argv else "python"
     return json.dumps(
-        {"process": os.getpid(), "command": command[:80], "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        {
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "command": command[:80],
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
     )
 
 
 def _holder(path: Path) -> str:
     try:
         found = json.loads(path.read_text("utf-8"))
-        return f"process {found['process']} ({found['command']}), since {found['since']}"
+        return f"process {found['process']} on {found['host']} ({found['command']}), since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # it has only just been taken
         return "another process"

@@ -20,7 +20,7 @@ from sememe.collections.about import About
 from sememe.collections.stores.numbers import ALWAYS, Absent, All, AnyOf, Condition, Test
 from sememe.collections.stores.row_store import RowStore
 from sememe.collections.stores.rows import RECORD_BYTES, Found, Row, VectorRow
-from sememe.errors import InputError, NotFound, SememeError
+from sememe.errors import InputError, NotFound, RemoteError, SememeError
 from sememe.lexical.bm25 import K1, B
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def connect(address: str, *, key: str | None = None) -> MilvusClient:
     try:
         return MilvusClient(address, token=key or "")
     except MilvusException as exc:
-        raise SememeError(f"Milvus cannot be reached: {exc}. Check the address and that the server runs.") from exc
+        raise RemoteError(f"Milvus cannot be reached: {exc}. Check the address and that the server runs.") from exc
 
 
 def _schema(client: MilvusClient) -> Any:

@@ -28,7 +28,7 @@ from sememe.collections.filters import Filter, kind_of
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores import pgvector_schema as schema
 from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text, stored_text
-from sememe.errors import InputError, NotFound, Overloaded, SememeError
+from sememe.errors import InputError, NotFound, Overloaded, RemoteError, SememeError
 from sememe.lexical.bm25 import K1, B
 from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
@@ -440,7 +440,7 @@ def _connect(conninfo: str, name: str | None) -> Any:
         connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, client_encoding="utf8")
     except (psycopg.OperationalError, psycopg.ProgrammingError) as exc:
         said = _without_password(str(exc).strip(), conninfo)
-        raise SememeError(
+        raise RemoteError(
             f"PostgreSQL cannot be reached: {said}. Check the address and that the server runs."
         ) from None
     if name is not None:
@@ -471,7 +471,7 @@ def _translated() -> Iterator[None]:
             retry_after_seconds=_WAIT_SECONDS,
         ) from exc
     except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
-        raise SememeError(
+        raise RemoteError(
             f"PostgreSQL does not answer: {exc}. What was acknowledged is stored; open the collection again."
         ) from exc
     except psycopg.DatabaseError as exc:

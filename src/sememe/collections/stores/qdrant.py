@@ -22,7 +22,7 @@ from sememe.collections.about import About
 from sememe.collections.stores.numbers import ALWAYS, Absent, All, AnyOf, Condition, Test
 from sememe.collections.stores.row_store import RowStore
 from sememe.collections.stores.rows import Found, Row, VectorRow
-from sememe.errors import InputError, NotFound, SememeError
+from sememe.errors import InputError, NotFound, RemoteError, SememeError
 from sememe.lexical.bm25 import K1, B
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ResponseHandlingException as exc:
-        raise SememeError(f"Qdrant cannot be reached: {exc}. Check the address and that the server runs.") from exc
+        raise RemoteError(f"Qdrant cannot be reached: {exc}. Check the address and that the server runs.") from exc
     except ApiException as exc:
         raise SememeError(f"Qdrant did not do what was asked: {exc}") from exc
     except RuntimeError as exc:  # a folder of local mode that another client holds

@@ -7,12 +7,22 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sememe.collections.chunking.options import By, ChunkOptions
-from sememe.collections.options import CollectionOptions, Fusion, Metric, Mode, SearchOptions, StoredDtype
+from sememe.collections.options import (
+    CollectionOptions,
+    Fusion,
+    Metric,
+    Mode,
+    ParentKind,
+    Retriever,
+    SearchOptions,
+    StoredDtype,
+)
 from sememe.records import Output
 from sememe.server.asked import Count, Flag, Text
 
 Metadata = dict[str, str | int | float | bool]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Candidates = Annotated[int, Field(ge=1, le=10_000, strict=True)]
 Hits = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
@@ -69,25 +79,35 @@ class DeleteBody(Body):
 
 
 class FindBody(Body):
-    """How a search goes; see `SearchOptions`. rerank: a reranker of this server, "" is its first."""
+    """How a search goes; see `SearchOptions`, which has the same names. rerank: a reranker of this server, "" is its first."""
 
     k: Hits = 10
     where: dict[str, Any] | None = None
     mode: Mode = SearchOptions.mode
+    n_candidates: Candidates = SearchOptions.n_candidates
     fusion: Fusion = SearchOptions.fusion
+    weights: dict[Retriever, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     rrf_k: Annotated[float, Field(ge=0, allow_inf_nan=False)] = SearchOptions.rrf_k
     mmr: Annotated[float, Field(ge=0, le=1)] | None = None
+    group_by_document: Flag = SearchOptions.group_by_document
+    parent: ParentKind = SearchOptions.parent
+    min_score: Number | None = None
     rerank: Text | None = None
+    n_rerank: Candidates = SearchOptions.n_rerank
 
-    def options(self, *, group: bool = False, min_score: float | None = None, explain: bool = False) -> SearchOptions:
+    def options(self, *, explain: bool = False) -> SearchOptions:
         """As the collection takes it."""
         return SearchOptions(
             mode=self.mode,
+            n_candidates=self.n_candidates,
             fusion=self.fusion,
+            weights=tuple(self.weights.items()),
             rrf_k=self.rrf_k,
             mmr=self.mmr,
-            group_by_document=group,
-            min_score=min_score,
+            group_by_document=self.group_by_document,
+            parent=self.parent,
+            min_score=self.min_score,
+            n_rerank=self.n_rerank,
             explain=explain,
         )
 
@@ -97,10 +117,16 @@ class QueryBody(FindBody):
 
     query: Text | None = None
     vector: Annotated[list[Number], Field(min_length=1)] | None = None
-    group_by_document: Flag = SearchOptions.group_by_document
-    min_score: Number | None = None
     explain: Flag = SearchOptions.explain
     with_text: Flag = False
+
+
+class MoreLikeBody(Body):
+    """The documents nearest to a stored one, by its id."""
+
+    id: Text
+    k: Hits = 10
+    where: dict[str, Any] | None = None
 
 
 class ContextBody(FindBody):
@@ -134,31 +160,28 @@ class CollectionAnswer(BaseModel):
 
 
 class CollectionsAnswer(BaseModel):
-    """Every collection there is now."""
+    """Every collection there is now. unreachable: names of those whose store does not answer, and what it said."""
 
     collections: list[CollectionAnswer]
+    unreachable: dict[str, str]
 
 
 class UpsertAnswer(BaseModel):
-    """What an upsert did, in documents. described: only title, source or metadata changed."""
+    """What an upsert did, in documents. described: only title, source or metadata changed. cut_titles: too long to be
+    embedded whole before each chunk."""
 
     added: int
     changed: int
     described: int
     unchanged: int
     chunks: int
+    cut_titles: int
 
 
 class DeletedAnswer(BaseModel):
     """How many documents went."""
 
     deleted: int
-
-
-class SnapshotAnswer(BaseModel):
-    """The name of the copy, which stands among the server's own files."""
-
-    snapshot: str
 
 
 class DocumentAnswer(BaseModel):
@@ -194,8 +217,17 @@ class ExplanationAnswer(BaseModel):
     contributions: dict[str, float]
 
 
+class ParentAnswer(BaseModel):
+    """What a chunk stands in: its kind, and its characters in the document's text."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
 class HitAnswer(BaseModel):
-    """A chunk that was found. document: its text is empty unless `with_text`."""
+    """A chunk that was found. document: its text is empty unless `with_text`. parent: unless it was none."""
 
     id: str
     score: float
@@ -207,6 +239,7 @@ class HitAnswer(BaseModel):
     document: DocumentAnswer
     retrievers: list[RetrieverAnswer]
     explanation: ExplanationAnswer | None
+    parent: ParentAnswer | None
 
 
 class QueryAnswer(BaseModel):

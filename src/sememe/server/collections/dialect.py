@@ -45,9 +45,11 @@ def post_route(
     answer: Any,
     summary: str,
     names_models: Callable[[Any], Sequence[str | None]] = models_of,
+    *,
+    status: int = 200,
 ) -> Route:
     """A route that reads a JSON body. names_models: the models that a body names, to be there meanwhile."""
-    return route(path, DIALECT, body, handler, answer=answer, summary=summary, names_models=names_models)
+    return route(path, DIALECT, body, handler, answer=answer, summary=summary, names_models=names_models, status=status)
 
 
 def delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:
@@ -59,7 +61,8 @@ def delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], a
         except Exception as error:
             return refusal(DIALECT, error)
 
-    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary)
+    status = 204 if answer is None else 200
+    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary, status=status)
 
 
 def name_of(request: Request) -> str:
@@ -67,6 +70,8 @@ def name_of(request: Request) -> str:
     return str(request.path_params["name"])
 
 
-def answer_of(value: BaseModel) -> Response:
+def answer_of(value: BaseModel, *, status: int = 200) -> Response:
     """The value as JSON."""
-    return json_answer(value.model_dump())
+    answer = json_answer(value.model_dump())
+    answer.status_code = status
+    return answer

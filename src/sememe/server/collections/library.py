@@ -1,15 +1,13 @@
-"""The collections in one folder, opened by name with the served model that made them."""
+"""The collections in one folder and in stores, opened by name with the served model that made them."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sememe.collections.about import About
@@ -17,39 +15,46 @@ from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
-from sememe.collections.embedded.locking import writer_lock
 from sememe.collections.embedded.store import EmbeddedStore
-from sememe.collections.embedded.truth import LOCK, TRUTH
+from sememe.collections.embedded.truth import TRUTH
 from sememe.collections.embedding import document_options
-from sememe.collections.opening import exists, open_to_index
+from sememe.collections.opening import exists, open_to_index, remove
 from sememe.collections.options import CollectionOptions
-from sememe.errors import CollectionMismatch, InputError, NotFound, Overloaded
+from sememe.collections.store import VectorStore
+from sememe.collections.stores.places import NAME, open_store
+from sememe.errors import CollectionMismatch, InputError, NotFound, Overloaded, SememeError
 from sememe.server.collections.served_embedder import ServedEmbedder
 from sememe.server.models import EmbeddingModel
 from sememe.server.service import Service
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SNAPSHOTS = ".snapshots"
 # How long a request waits for another writer.
 _WAIT_SECONDS = 5.0
+# How long a store's collection is taken to be the one that it was.
+_SURE_SECONDS = 2.0
 
 
 @dataclass
 class _Opened:
-    """A collection, the file that it was opened from, and what cuts its documents; None without its model."""
+    """A collection, the file that it was opened from (None: a store's), and what cuts its documents; None without its model."""
 
     collection: Collection
-    file: tuple[int, int]
+    file: tuple[int, int] | None
     chunker: Chunker | None
+    seen: float = field(default_factory=time.monotonic)
+    generation: int = 0
     writing: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Library:
     """Opens, makes and deletes collections. Called from threads; a request names a collection, never a path."""
 
-    def __init__(self, folder: Path, service: Service) -> None:
-        self.folder, self._service = folder, service
+    def __init__(self, folder: Path | None, service: Service, addresses: Mapping[str, str] | None = None) -> None:
+        """folder: of embedded collections, None for none. addresses: of collections in stores, by name."""
+        self._folder, self._service, self._addresses = folder, service, dict(addresses or {})
         self._opened: dict[str, _Opened] = {}
+        self._making: set[str] = set()
+        self._store_locks = {name: threading.Lock() for name in self._addresses}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -58,8 +63,11 @@ class Library:
         self._loop = loop
 
     def names(self) -> list[str]:
-        """Every collection there is now, whoever made it."""
-        return sorted(path.name for path in self.folder.iterdir() if exists(path)) if self.folder.is_dir() else []
+        """Every collection there is now, whoever made it; of stores the names that the options give."""
+        own = set()
+        if self._folder is not None and self._folder.is_dir():
+            own = {path.name for path in self._folder.iterdir() if exists(path)}
+        return sorted((own - self._making) | set(self._addresses))
 
     def reading(self, name: str) -> Collection:
         """The collection, to search in. Without its model here only words and vectors can be searched. Raises NotFound."""
@@ -86,33 +94,69 @@ class Library:
 
     def create(self, name: str, model: str | None, chunking: ChunkOptions, options: CollectionOptions) -> None:
         """Begin a collection. Raises InputError where there is one already, NotFound for a model that is not served."""
-        path = self._path(name)
-        embedder = self._embedder(self._service.models.embedder(model))
+        embedder = self.embedder(model)
         if chunking.late:
             embedder.check_spans(document_options(options))
+        with self.making(name) as place:
+            open_to_index(place, embedder, chunking=chunking, options=options)[0].close()
+
+    @contextmanager
+    def making(self, name: str) -> Iterator[Path | str]:
+        """Where to make a new collection; what was made is removed again after an error.
+
+        Raises InputError where there is one already.
+        """
+        place = self.place(name)
         with self._lock:
-            if exists(path):
+            if name in self._making or exists(place):
                 raise InputError(f"There is a collection {name} already. Delete it first, or choose another name.")
-            collection, _ = open_to_index(path, embedder, chunking=chunking, options=options)
-            collection.close()
+            self._making.add(name)
+        try:
+            yield place
+        except BaseException:
+            if exists(place):
+                remove(place)
+            raise
+        finally:
+            with self._lock:
+                self._making.discard(name)
 
     def delete(self, name: str) -> None:
         """Remove a collection with all it holds. Raises NotFound, and Overloaded while it is written."""
-        opened = self._find(name)
-        path = self._path(name)
-        with self._lock, writer_lock(path / LOCK, _WAIT_SECONDS):
+        opened, place = self._find(name), self.place(name)
+        if isinstance(place, str):
+            with self._store_locks[name]:
+                self._opened.pop(name, None)
+                opened.collection.close()  # a store in a folder is locked until then
+                remove(place)
+            return
+        with self._lock:
+            remove(place, wait_seconds=_WAIT_SECONDS)
             self._opened.pop(name, None)
             opened.collection.close()
-            shutil.rmtree(path)
 
-    def snapshot(self, name: str) -> str:
-        """Copy a collection as it is now to a folder of ours; gives the copy's name."""
-        store = self._find(name).collection.store
-        assert isinstance(store, EmbeddedStore)
-        made = f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        (self.folder / _SNAPSHOTS).mkdir(exist_ok=True)
-        store.snapshot(self.folder / _SNAPSHOTS / made)
-        return made
+    def forget(self, name: str) -> None:
+        """Open it anew for the next request. Requests that read it now go on."""
+        with self._lock:
+            self._opened.pop(name, None)
+
+    def embedder(self, model: str | None) -> ServedEmbedder:
+        """A served model for a thread to embed with. Raises NotFound."""
+        return self._embedder(self._service.models.embedder(model))
+
+    def folder(self, name: str) -> Path:
+        """The folder of an embedded collection that is there. Raises NotFound, and InputError for one in a store."""
+        self._find(name)
+        place = self.place(name)
+        if isinstance(place, str):
+            raise InputError(f"{name} is kept by a database; this is done for collections of the server's own only.")
+        return place
+
+    def snapshots(self) -> Path:
+        """Where copies are kept. Raises InputError for a server without a folder."""
+        if self._folder is None:
+            raise InputError("This server has no folder for copies; it is started with --collections-dir DIR for one.")
+        return self._folder / _SNAPSHOTS
 
     def close(self) -> None:
         """Give every collection's files back."""
@@ -121,29 +165,48 @@ class Library:
                 opened.collection.close()
             self._opened.clear()
 
-    def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+    def place(self, name: str) -> Path | str:
+        """The folder or address of a name. Raises InputError for one that is none, and where there is no folder."""
+        if name in self._addresses:
+            return self._addresses[name]
+        if not NAME.fullmatch(name):
             raise InputError(
                 f"{name[:100]!r} is no name of a collection; expected letters, digits, _, . and -, at most 100, not first a dot."
             )
-        return self.folder / name
+        if self._folder is None:
+            known = ", ".join(self._addresses) or "none"
+            raise NotFound(f"There is no collection {name}; this server has those of its options: {known}.")
+        return self._folder / name
 
     def _find(self, name: str) -> _Opened:
-        path = self._path(name)
+        place = self.place(name)
+        if isinstance(place, str):
+            return self._find_in_store(name, place)
         with self._lock:
-            if not exists(path):
+            if name in self._making:
+                raise NotFound(f"The collection {name} is being made. Ask for it again in some seconds.")
+            if not exists(place):
                 known = ", ".join(self.names()[:20]) or "none yet"
                 raise NotFound(f"There is no collection {name}; there are: {known}.")
-            status = (path / TRUTH).stat()
+            status = (place / TRUTH).stat()
             file = (status.st_dev, status.st_ino)
             opened = self._opened.get(name)
-            if opened is None or opened.file != file:  # made again since by another process
-                opened = self._opened[name] = self._open(path, file)
+            if opened is None or opened.file != file or not _is_of_its_space(opened):
+                store = EmbeddedStore.open(place, wait_seconds=_WAIT_SECONDS)
+                opened = self._opened[name] = self._with_model(store, store.about, file)
             return opened
 
-    def _open(self, path: Path, file: tuple[int, int]) -> _Opened:
-        store = EmbeddedStore.open(path, wait_seconds=_WAIT_SECONDS)
-        about = store.about
+    def _find_in_store(self, name: str, address: str) -> _Opened:
+        """A server that does not answer holds up requests for its own collections alone."""
+        with self._store_locks[name]:
+            opened = self._opened.get(name)
+            if opened is None or not _is_there(opened):
+                self._opened.pop(name, None)
+                found = open_store(address)
+                opened = self._opened[name] = self._with_model(found.store, found.about, None)
+            return opened
+
+    def _with_model(self, store: VectorStore, about: About, file: tuple[int, int] | None) -> _Opened:
         wanted = document_options(about.options)
         for model in self._service.models:
             kinds = set(model.embedder.outputs) if isinstance(model, EmbeddingModel) else set()
@@ -170,3 +233,24 @@ class Library:
         opened = self._find(name)
         if opened.chunker is None and opened.collection.about.options.outputs:
             raise self._mismatch(name, opened.collection.about)
+
+
+def _is_of_its_space(opened: _Opened) -> bool:
+    """Whether nobody has migrated it to another model since it was opened."""
+    try:
+        with opened.collection.store.reading():
+            return True
+    except CollectionMismatch:
+        return False
+
+
+def _is_there(opened: _Opened) -> bool:
+    """Whether its store answers, and the collection has not begun anew; looked at every few seconds."""
+    if time.monotonic() - opened.seen < _SURE_SECONDS:
+        return True
+    try:
+        generation = opened.collection.count().generation
+    except SememeError:  # opening it again says what is wrong
+        return False
+    is_younger, opened.generation, opened.seen = generation < opened.generation, generation, time.monotonic()
+    return not is_younger

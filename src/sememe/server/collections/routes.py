@@ -17,7 +17,7 @@ from sememe.collections.indexing import index_documents
 from sememe.collections.options import CollectionOptions
 from sememe.collections.reading.streams import read_items
 from sememe.collections.searching import RerankFunction
-from sememe.errors import InputError
+from sememe.errors import InputError, NotFound, RemoteError
 from sememe.server.calls import ScoreCall
 from sememe.server.collections import bodies
 from sememe.server.collections.dialect import ALL, DIALECT, ONE, answer_of, delete_route, name_of, post_route
@@ -31,8 +31,8 @@ def routes(library: Library, service: Service) -> list[Route]:
     do = _Handlers(library, service)
     return [
         get_route(ALL, DIALECT, do.list, answer=bodies.CollectionsAnswer, summary="Collections"),
-        post_route(ALL, bodies.CreateBody, do.create, bodies.CollectionAnswer, "Begin a collection"),
-        get_route(ONE, DIALECT, do.stats, answer=bodies.CollectionAnswer, summary="What a collection is"),
+        post_route(ALL, bodies.CreateBody, do.create, bodies.CollectionAnswer, "Begin a collection", status=201),
+        get_route(ONE, DIALECT, do.about, answer=bodies.CollectionAnswer, summary="What a collection is"),
         delete_route(ONE, do.delete, None, "Delete a collection"),
         post_route(f"{ONE}/documents", bodies.UpsertBody, do.upsert, bodies.UpsertAnswer, "Add or replace documents"),
         post_route(
@@ -49,7 +49,9 @@ def routes(library: Library, service: Service) -> list[Route]:
             "Passages for a language model",
             _rerankers,
         ),
-        post_route(f"{ONE}/snapshot", bodies.Nothing, do.snapshot, bodies.SnapshotAnswer, "Copy a collection"),
+        post_route(
+            f"{ONE}/more-like", bodies.MoreLikeBody, do.more_like, bodies.QueryAnswer, "Find more like a document"
+        ),
         get_route(f"{ONE}/documents/{{id:path}}", DIALECT, do.get, answer=bodies.DocumentAnswer, summary="A document"),
         delete_route(f"{ONE}/documents/{{id:path}}", do.delete_document, bodies.DeletedAnswer, "Delete a document"),
     ]
@@ -67,7 +69,15 @@ class _Handlers:
 
     async def list(self, request: Request) -> Response:
         def work() -> bodies.CollectionsAnswer:
-            return bodies.CollectionsAnswer(collections=[self._about(name) for name in self._library.names()])
+            found, unreachable = [], {}
+            for name in self._library.names():
+                try:
+                    found.append(self._about(name))
+                except NotFound:  # named in the options and not made yet, or deleted since
+                    continue
+                except RemoteError as exc:
+                    unreachable[name] = str(exc)
+            return bodies.CollectionsAnswer(collections=found, unreachable=unreachable)
 
         return answer_of(await asyncio.to_thread(work))
 
@@ -86,11 +96,9 @@ class _Handlers:
             self._library.create(body.name, body.model, chunking, options)
             return self._about(body.name)
 
-        answer = answer_of(await asyncio.to_thread(work))
-        answer.status_code = 201
-        return answer
+        return answer_of(await asyncio.to_thread(work), status=201)
 
-    async def stats(self, request: Request) -> Response:
+    async def about(self, request: Request) -> Response:
         return answer_of(await asyncio.to_thread(self._about, name_of(request)))
 
     async def delete(self, request: Request) -> Response:
@@ -110,6 +118,7 @@ class _Handlers:
                 described=report.n_described,
                 unchanged=report.n_unchanged,
                 chunks=report.n_chunks,
+                cut_titles=report.n_cut_titles,
             )
 
         # Not cancelled with the client: what has begun is stored, and the same request again finds it there.
@@ -140,7 +149,7 @@ class _Handlers:
             raise InputError("Give `query`, a text, or `vector`, one of both.")
         if body.vector is not None and body.rerank is not None:
             raise InputError("A reranker reads the question; a vector has none. Give `query`, or leave `rerank` out.")
-        options = body.options(group=body.group_by_document, min_score=body.min_score, explain=body.explain)
+        options = body.options(explain=body.explain)
         rerank = self._reranker(body.rerank)
 
         def work() -> list[Hit]:
@@ -175,9 +184,11 @@ class _Handlers:
 
         return answer_of(await asyncio.to_thread(work))
 
-    async def snapshot(self, body: bodies.Nothing, given: Given) -> Response:
-        made = await asyncio.to_thread(self._library.snapshot, name_of(given.request))
-        return answer_of(bodies.SnapshotAnswer(snapshot=made))
+    async def more_like(self, body: bodies.MoreLikeBody, given: Given) -> Response:
+        def work() -> list[Hit]:
+            return self._library.reading(name_of(given.request)).more_like(body.id, body.k, where=body.where)
+
+        return answer_of(bodies.QueryAnswer(hits=[_hit(hit) for hit in await asyncio.to_thread(work)]))
 
     def _asked(self, name: str, body: bodies.FindBody, *, counts_tokens: bool = False) -> Collection:
         """The collection, with its model unless words alone are asked for."""
@@ -236,7 +247,7 @@ def _document(document: Document) -> bodies.DocumentAnswer:
 
 
 def _hit(hit: Hit) -> bodies.HitAnswer:
-    chunk, why = hit.chunk, hit.explanation
+    chunk, why, parent = hit.chunk, hit.explanation, hit.parent
     return bodies.HitAnswer(
         id=chunk.id,
         score=hit.score,
@@ -252,4 +263,7 @@ def _hit(hit: Hit) -> bodies.HitAnswer:
         else bodies.ExplanationAnswer(
             words=dict(why.words), contributions={str(name): value for name, value in why.contributions.items()}
         ),
+        parent=None
+        if parent is None
+        else bodies.ParentAnswer(kind=parent.kind, text=parent.text, start=parent.start, end=parent.end),
     )
