@@ -1,11 +1,15 @@
 """Minutes of mixed load on one server, with everything that goes wrong: does it stay right, alive and small?
 
-    python benchmarks/soak.py [--minutes 10] [--model NAME]
+    python benchmarks/soak.py [--minutes 10] [--model NAME] [--markdown]
 
-The server runs in a process of its own (`soak_server.py`), which kills its own worker thread when it is told to. Clients
-send texts of all lengths, some alone, some by the dozen, and compare every vector with one that was computed before;
-others leave in the middle of a request; others send bodies that are too large. Health is asked all the while. Ends with
-status 1 if a vector is wrong, a request hangs, health lies, or memory grows past the bound.
+The server runs in a process of its own (`soak_server.py`), which kills its own worker threads, the computing and the
+tokenizing ones by turns, when it is told to. Clients send texts of all lengths, some alone, some by the dozen, and compare
+every vector with one that was computed before; others leave in the middle of a request; others send bodies that are too
+large. Liveness is asked every second, and so is readiness, which sends a canary through the queue.
+
+Ends with status 1 if a vector is wrong, a request hangs or gets an answer that it should not, health lies, or memory
+grows past the bound. What health must say: status and words agree; while no worker has been killed for some seconds the
+server lives and is ready; and every kill is counted, once.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import asyncio
 import base64
 import json
 import random
+import shlex
 import socket
 import subprocess
 import sys
@@ -29,24 +34,30 @@ from machine import load_average, this_machine
 from numpy.typing import NDArray
 
 from sememe import Embedder
+from tables import markdown, plain
 
 _HOST = "127.0.0.1"
-# Memory may grow by so much between a minute after the start and the end: buffers of the largest requests, no more.
-_GROWTH_BYTES = 150_000_000
+# Memory may grow by so much between a minute after the start and the end: a body of the largest size that is allowed
+# (32 MB), and buffers of the largest batches, of which some come late.
+_GROWTH_BYTES = 100_000_000
 # Batches differ, so in bfloat16 do sums; another text's vector is below 0.9.
 _COSINE = 0.999
 _HANG_SECONDS = 60.0
+# So long after a kill a failed answer, or one that is not ready, is the truth.
+_GRACE_SECONDS = 15.0
 _LARGE_BODY = 40_000_000
 
 
 @dataclass
 class Seen:
-    """What the clients saw. kinds: answers by client and status."""
+    """What the clients saw. kinds: answers by client and status. killed: the last kill, by the monotonic clock."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     n_vectors: int = 0
+    killed: float = float("-inf")
+    n_restarts: int = 0
     wrong: list[str] = field(default_factory=list)
-    health: list[str] = field(default_factory=list)
+    at_end: int = 0
     memory: list[tuple[float, int]] = field(default_factory=list)
 
 
@@ -54,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--markdown", action="store_true", help="to paste into RESULTS.md")
     given = parser.parse_args()
     model = Embedder(given.model)
     texts = _texts()
@@ -74,7 +86,9 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             server.kill()
             ended = -9
-    raise SystemExit(_report(seen, given.minutes, ended))
+    checks = _checks(seen, ended)
+    print(_report(seen, checks, given.minutes, as_markdown=given.markdown))
+    raise SystemExit(any(not holds for _, _, _, holds in checks))
 
 
 def _texts() -> list[str]:
@@ -98,8 +112,8 @@ async def _soak(
             _killer(server, until, seen, rng),
             _watcher(http, server.pid, until, seen),
         )
-        answer = await http.get("/health/ready")
-        seen.health.append(f"at the end {answer.status_code}")
+        seen.at_end = (await http.get("/health/ready")).status_code
+        seen.n_restarts = (await http.get("/health")).json()["worker_restarts"]
     return seen
 
 
@@ -139,6 +153,8 @@ async def _good_client(
             continue
         seen.kinds[f"good {answer.status_code}"] += 1
         if answer.status_code != 200:
+            if answer.status_code != 503 or time.monotonic() - seen.killed > _GRACE_SECONDS:
+                seen.wrong.append(f"a request of {len(chosen)} texts got {answer.status_code}: {answer.text[:100]}")
             await asyncio.sleep(0.05)
             continue
         for i, datum in zip(chosen, answer.json()["data"], strict=True):
@@ -182,59 +198,104 @@ async def _large_client(http: httpx2.AsyncClient, until: float, seen: Seen) -> N
 
 
 async def _killer(server: subprocess.Popen[bytes], until: float, seen: Seen, rng: random.Random) -> None:
-    """Tells the server, now and then, to kill the thread that computes."""
+    """Tells the server, now and then, to kill the thread that computes, or the one that tokenizes."""
     assert server.stdin is not None
     while True:
-        await asyncio.sleep(rng.uniform(20.0, 40.0))
+        await asyncio.sleep(rng.uniform(15.0, 35.0))
         if time.monotonic() > until - 10.0:
             return
-        server.stdin.write(b"kill\n")
+        which = ("compute", "tokenize")[seen.kinds["worker killed"] % 2]
+        server.stdin.write(f"{which}\n".encode())
         server.stdin.flush()
+        seen.killed = time.monotonic()
         seen.kinds["worker killed"] += 1
 
 
 async def _watcher(http: httpx2.AsyncClient, pid: int, until: float, seen: Seen) -> None:
-    """Health and memory, every second."""
+    """Liveness, readiness and memory, every second."""
     started = time.monotonic()
     while time.monotonic() < until:
-        answer = await http.get("/health")
-        body = answer.json()
-        if (answer.status_code == 200) != (body["status"] == "ok"):
-            seen.wrong.append(f"health says {body['status']!r} with status {answer.status_code}")
-        restarts = f"{body['worker_restarts']} restarts"
-        if not seen.health or seen.health[-1] != restarts:
-            seen.health.append(restarts)
-        resident = next(
-            line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
-        )
+        for path in ("/health", "/health/ready"):
+            try:
+                answer = await http.get(path)
+            except httpx2.HTTPError as exc:
+                seen.wrong.append(f"{path} gave no answer: {type(exc).__name__}")
+                continue
+            seen.kinds[f"{path} {answer.status_code}"] += 1
+            if path == "/health" and (answer.status_code == 200) != (answer.json()["status"] == "ok"):
+                seen.wrong.append(f"health says {answer.json()['status']!r} with status {answer.status_code}")
+            if answer.status_code != 200 and time.monotonic() - seen.killed > _GRACE_SECONDS:
+                seen.wrong.append(f"{path} says {answer.status_code} with all workers alive: {answer.text[:100]}")
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        resident = next(line for line in lines if line.startswith("VmRSS"))
         seen.memory.append((time.monotonic() - started, int(resident.split()[1]) * 1024))
         await asyncio.sleep(1.0)
 
 
-def _report(seen: Seen, minutes: float, ended: int) -> int:
-    settled = [size for at, size in seen.memory if at >= min(60.0, minutes * 15)]
-    growth = max(settled) - settled[0] if settled else 0
+Check = tuple[str, str, str, bool]
+"""What, the measured value, the bound, and whether it holds."""
+
+
+def _checks(seen: Seen, ended: int) -> list[Check]:
     killed = seen.kinds["worker killed"]
-    restarts = seen.health[-2] if len(seen.health) > 1 else "none"
-    lines = [
-        *this_machine().lines(),
-        f"- load average {load_average():.2f} after; {minutes:g} minutes; `python benchmarks/soak.py --minutes {minutes:g}`",
-        f"- {seen.n_vectors:,} vectors compared, {len(seen.wrong)} wrong; answers: {dict(sorted(seen.kinds.items()))}",
-        f"- worker killed {killed} times; health: {restarts}, {seen.health[-1]}; the server ended with status {ended}",
-        f"- memory {seen.memory[0][1] / 1e6:.0f} MB at the start, {settled[0] / 1e6:.0f} MB once settled, "
-        f"{max(settled) / 1e6:.0f} MB at most (bound: {_GROWTH_BYTES / 1e6:.0f} MB more)",
+    start, settled, most = _memory(seen)
+    growth = most - settled
+    return [
+        ("vectors compared", f"{seen.n_vectors:,}", "> 0", seen.n_vectors > 0),
+        ("wrong vectors, answers that should not be, hangs, lies of health", str(len(seen.wrong)), "0", not seen.wrong),
+        (
+            "workers killed, and replaced by health's count",
+            f"{killed}, {seen.n_restarts}",
+            "the same",
+            killed == seen.n_restarts,
+        ),
+        ("bodies that were too large, refused or closed", str(_count(seen, "large")), "> 0", _count(seen, "large") > 0),
+        ("clients that vanished", f"{seen.kinds['vanished']:,}", "> 0", seen.kinds["vanished"] > 0),
+        (
+            "memory at the start, once settled, most",
+            f"{start / 1e6:.0f}, {settled / 1e6:.0f}, {most / 1e6:.0f} MB",
+            "",
+            True,
+        ),
+        (
+            "memory grown since it settled",
+            f"{growth / 1e6:.0f} MB",
+            f"≤ {_GROWTH_BYTES / 1e6:.0f} MB",
+            growth <= _GROWTH_BYTES,
+        ),
+        ("ready at the end", str(seen.at_end), "200", seen.at_end == 200),
+        ("status of the ended server", str(ended), "0 or SIGTERM", ended in (0, -15)),
     ]
-    print("\n".join(lines))
-    faults = [*seen.wrong[:10]]
-    if restarts != f"{killed} restarts":
-        faults.append(f"{killed} kills, but {restarts}")
-    if growth > _GROWTH_BYTES:
-        faults.append(f"memory grew by {growth / 1e6:.0f} MB")
-    if not seen.health[-1].endswith("200") or ended not in (0, -15):
-        faults.append(f"{seen.health[-1]}, ended with {ended}")
-    for fault in faults:
-        print(f"FAULT: {fault}")
-    return 1 if faults else 0
+
+
+def _memory(seen: Seen) -> tuple[int, int, int]:
+    """Bytes at the start; once settled, a minute later or after a quarter of a short run; and at most since then."""
+    last = seen.memory[-1][0]
+    settled = [size for at, size in seen.memory if at >= min(60.0, last / 4)]
+    return seen.memory[0][1], settled[0], max(settled)
+
+
+def _count(seen: Seen, kind: str) -> int:
+    return sum(n for name, n in seen.kinds.items() if name.startswith(kind))
+
+
+def _report(seen: Seen, checks: list[Check], minutes: float, *, as_markdown: bool) -> str:
+    head = [
+        *this_machine().lines(),
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {minutes:g} minutes, load average {load_average():.2f} after",
+        f"`{shlex.join(['python', *sys.argv])}`",
+        "answers: " + ", ".join(f"{n:,} × {name}" for name, n in sorted(seen.kinds.items())),
+    ]
+    rows = [["", "measured", "target", ""]]
+    rows += [
+        [what, value, bound, ("met" if holds else "MISSED") if bound else ""] for what, value, bound, holds in checks
+    ]
+    if as_markdown:
+        head = [f"- {line}" for line in head]
+    faults = [f"FAULT: {fault}" for fault in seen.wrong[:10]]
+    return "\n\n".join(
+        ["\n".join(head), (markdown if as_markdown else plain)(rows), *(["\n".join(faults)] if faults else [])]
+    )
 
 
 if __name__ == "__main__":

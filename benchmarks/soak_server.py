@@ -1,11 +1,13 @@
-"""The server that `soak.py` puts under load: ours, with a thread that kills the computing one when a line comes in."""
+"""The server that `soak.py` puts under load: ours, with a thread that kills a worker when a line says which."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 
-from sememe.records import EmbedOptions
+from sememe.engine.engine import RawEmbedding
+from sememe.records import EmbedOptions, Tokens
 from sememe.server.models import EmbeddingModel, ModelOptions, Models, load_models
 from sememe.server.options import ServerOptions
 from sememe.server.running import run
@@ -22,20 +24,26 @@ def main() -> None:
 
 
 def _kill_when_told(models: Models) -> None:
-    """The next batch after a line on standard input dies inside the engine."""
+    """After a line on standard input, `compute` or `tokenize`, the next such call dies inside the engine."""
     model = next(iter(models))
     assert isinstance(model, EmbeddingModel)
-    compute, armed = model.engine.compute, threading.Event()
+    compute, tokenize, armed = model.engine.compute, model.engine.tokenize, set[str]()
 
-    def deadly(tokens, options: EmbedOptions):  # type: ignore[no-untyped-def]
-        if armed.is_set():
-            armed.clear()
+    def deadly_compute(tokens: Sequence[Tokens], options: EmbedOptions) -> list[RawEmbedding]:
+        if "compute" in armed:
+            armed.discard("compute")
             raise _Killed
         return compute(tokens, options)
 
-    model.engine.compute = deadly  # type: ignore[method-assign]
-    for _ in sys.stdin:
-        armed.set()
+    def deadly_tokenize(texts: Sequence[str], options: EmbedOptions) -> list[Tokens]:
+        if "tokenize" in armed:
+            armed.discard("tokenize")
+            raise _Killed
+        return tokenize(texts, options)
+
+    model.engine.compute, model.engine.tokenize = deadly_compute, deadly_tokenize  # type: ignore[method-assign]
+    for line in sys.stdin:
+        armed.add(line.strip())
 
 
 main()

@@ -17,6 +17,7 @@ class FakeLine:
     """gate: computing waits until it is set. fails: texts whose batch fails, and with what. seconds_per_token: how slow."""
 
     max_tokens = 64
+    is_cached = False
 
     def __init__(
         self,
@@ -33,11 +34,13 @@ class FakeLine:
         self.batches: list[list[int]] = []
         self.computed: list[str] = []
         self.cache: dict[str, Any] = {}
+        self.threads: set[int] = set()
         self._seconds_per_token, self._fails = seconds_per_token, fails or {}
         self._by_ids: dict[tuple[int, ...], str] = {}
 
     def tokenize(self, inputs: Sequence[str]) -> list[Tokens]:
         found = []
+        self.threads.add(threading.get_ident())
         for i, text in enumerate(inputs):
             if "tokenizer dies" in text:
                 raise SystemExit
@@ -50,6 +53,7 @@ class FakeLine:
         return found
 
     def compute(self, tokens: Sequence[Tokens]) -> list[str]:
+        self.threads.add(threading.get_ident())
         self.gate.wait(10)
         texts = [self._by_ids[tuple(t.ids.tolist())] for t in tokens]
         self.batches.append([len(t) for t in tokens])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -278,6 +279,34 @@ def test_known_values_answer_before_the_queue(scheduler: Scheduler) -> None:
     line.cache["known"] = "kept"
     assert asyncio.run(scheduler.run(line, ["known", "new text"], list)) == ["kept", "value of new text"]
     assert line.computed == ["new text"]
+
+
+def test_a_full_queue_refuses_nothing_that_is_known() -> None:
+    scheduler, line = Scheduler(SchedulerOptions(queue_tokens=22)), FakeLine()
+    line.gate.clear()
+    line.cache["known"] = "kept"
+    line.is_cached = True
+
+    async def main() -> None:
+        first = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
+        await _until(lambda: scheduler._computing.n_batches)
+        fills = asyncio.ensure_future(scheduler.run(line, [_text(1, 20)], list))
+        await _until(lambda: scheduler.health().queue_tokens == 20 and scheduler._queue.arriving_tokens == 0)
+        assert await _within(5, scheduler.run(line, ["known"] * 2, list)) == ["kept"] * 2
+        with pytest.raises(Overloaded):
+            await scheduler.run(line, ["known", "new " * 12], list)
+        line.gate.set()
+        await _within(5, asyncio.gather(first, fills))
+
+    asyncio.run(main())
+    assert scheduler.stop(1)
+
+
+def test_neither_tokenizing_nor_computing_is_on_the_event_loop(scheduler: Scheduler) -> None:
+    line = FakeLine()
+    assert asyncio.run(scheduler.run(line, ["a text"], list)) == ["value of a text"]
+    assert line.threads
+    assert threading.get_ident() not in line.threads
 
 
 def test_a_batch_that_takes_too_long_shows_in_health() -> None:

@@ -197,6 +197,11 @@ class Engine:
         )
         return self._answer(gathered, np.arange(len(raw)), options, sum(r.is_cached for r in raw), seconds)
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether there is an embedding cache."""
+        return self._cache is not None
+
     def recall(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, RawEmbedding]:
         """What the embedding cache has, by the text's index."""
         return {

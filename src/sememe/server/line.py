@@ -26,6 +26,11 @@ class Line(Protocol):
     @property
     def max_tokens(self) -> int: ...
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether `recall` may know anything."""
+        ...
+
     def tokenize(self, inputs: Sequence[Any]) -> Sequence[Tokens]:
         """The inputs' tokens. Raises InputError, whose message begins with the input's index."""
         ...

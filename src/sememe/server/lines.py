@@ -30,6 +30,7 @@ class EmbedLine:
         self.space: Hashable = (name, self.options)
         self.token_budget = engine.token_budget(options)
         self.max_tokens = options.max_tokens or engine.checkpoint.max_tokens
+        self.is_cached = engine.is_cached
 
     def tokenize(self, inputs: Sequence[str]) -> list[Tokens]:
         """The texts' tokens, prompt included. Raises InputError."""
@@ -60,12 +61,23 @@ class RawScore:
 class _NotKept:
     """Values that no cache keeps."""
 
+    is_cached = False
+
     def recall(self, inputs: Sequence[Any]) -> dict[int, Any]:
         """Nothing."""
         return {}
 
     def remember(self, inputs: Sequence[Any], values: Sequence[Any]) -> None:
         """Nothing."""
+
+
+class CanaryLine(_NotKept, EmbedLine):
+    """Texts through an engine whatever the embedding cache or others in flight have: for who asks whether it works."""
+
+    def __init__(self, name: str, engine: Engine, options: EmbedOptions) -> None:
+        super().__init__(name, engine, options)
+        self.space = ("canary", self.space)
+        self.is_cached = False
 
 
 class SpanLine(_NotKept):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sememe.errors import InputError
+from sememe.errors import InputError, Overloaded
 from sememe.server.backpressure import BackPressure
 from sememe.server.call_times import CallTimes
 from sememe.server.computing import Computing, Observer
@@ -90,16 +90,21 @@ class Scheduler:
     ) -> Answer:
         """What `finish` makes of the inputs' values, in their order. Cancelled, the work that nobody else wants is dropped.
 
-        finish runs in a thread. lane: None decides by the number of inputs. times: filled in. Raises InputError, Overloaded,
-        Unavailable, TimeoutError, and what the line raises.
+        finish runs in a thread. lane: None decides by the number of inputs. times: filled in. A full queue refuses nothing
+        of which the cache knows all. Raises InputError, Overloaded, Unavailable, TimeoutError, and what the line raises.
         """
         if not inputs:
             return await asyncio.to_thread(finish, [])
         loop = asyncio.get_running_loop()
         request = Request(len(inputs), finish, loop, times or CallTimes())
-        self._queue.admit(
-            line, inputs, request, lane or ("bulk" if len(inputs) > self.options.bulk_inputs else "interactive")
-        )
+        lane = lane or ("bulk" if len(inputs) > self.options.bulk_inputs else "interactive")
+        try:
+            self._queue.admit(line, inputs, request, lane)
+        except Overloaded:
+            known = await asyncio.to_thread(line.recall, inputs) if line.is_cached else {}
+            if len(known) < len(inputs):
+                raise
+            return await asyncio.to_thread(finish, [known[i] for i in range(len(inputs))])
         try:
             if timeout_seconds is None:
                 return await request.future  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ from sememe.server.call_times import CallTimes
 from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall, Scored
 from sememe.server.canary import Canary
 from sememe.server.line import Line
-from sememe.server.lines import PairLine, RawScore, SpanLine, StateLine, TextLine
+from sememe.server.lines import CanaryLine, PairLine, RawScore, SpanLine, StateLine, TextLine
 from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongModel
 from sememe.server.on_demand import OnDemand, Supply
 from sememe.server.scheduler import Health, Scheduler
@@ -56,7 +56,7 @@ class Service:
         """max_inputs: of one request. observer: told of every call that was answered. supply: of models on demand."""
         self._observer = observer
         self.models, self.scheduler, self._max_inputs = models, scheduler, max_inputs
-        self.canary = Canary(models, self.embed, self.score)
+        self.canary = Canary(models, self.embed_afresh, self.score)
         self.on_demand = OnDemand(models, supply or Supply(), self.canary.send)
         self.started = time.time()
 
@@ -76,6 +76,11 @@ class Service:
         line = model.line(call.options)
         _check_fingerprint(call.conditions, model.fingerprint(call.options))
         return await self._embedded(model, line, call.inputs, call)
+
+    async def embed_afresh(self, call: EmbedCall) -> Embedded:
+        """As `embed`, computed whatever the cache knows: for who asks whether the model works."""
+        model = self.models.embedder(call.model)
+        return await self._embedded(model, CanaryLine(model.name, model.engine, call.options), call.inputs, call)
 
     async def embed_spans(self, call: EmbedCall, spans: Sequence[tuple[Span, ...]]) -> Embedded:
         """Late chunking: an embedding for each of `spans[i]` of input i, which is read in one pass. Raises as `embed`."""
