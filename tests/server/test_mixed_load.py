@@ -40,6 +40,7 @@ def test_two_hundred_concurrent_requests_of_all_lengths(server: Running, embedde
         np.testing.assert_allclose(got, np.asarray(embedder.embed(texts).dense, np.float32), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_in_bfloat16_a_vector_hardly_depends_on_who_else_is_in_the_batch(minilm_path: Path) -> None:
     """Measured on 200 texts of 1 to 200 words: 6.2e-4 at most, cosine 0.999996 (float32: 1.6e-7)."""
