@@ -233,6 +233,7 @@ WRONG: list[tuple[str, Any, int]] = [
     ("/v2/models/tiny/infer", {"inputs": [{"name": "t", "shape": [2], "datatype": "BYTES", "data": ["a"]}]}, 400),
     ("/v2/models/tiny/infer", {"inputs": [{"name": "t", "shape": [1], "datatype": "FP32", "data": ["a"]}]}, 400),
     ("/vertex", {"instances": []}, 422),
+    ("/vertex", {"instances": [{"inputs": 2**70}]}, 422),
     ("/decode", {"ids": [10**6]}, 422),
 ]
 

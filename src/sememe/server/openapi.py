@@ -105,7 +105,8 @@ def _parameters(declared: Route) -> list[dict[str, Any]]:
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
     for name in declared.query:
         found.append({"name": name, "in": "query", "required": False, "schema": {"type": "string"}})
-    headers = dict(_CONDITIONS) if declared.method == "POST" else {}
+    takes_body = any(claim.body is not None for claim in declared.claims)
+    headers = dict(_CONDITIONS) if declared.method == "POST" and takes_body else {}
     if declared.gives_embeddings:
         headers["If-Fingerprint"] = _IF_FINGERPRINT
     for header, (schema, words) in headers.items():

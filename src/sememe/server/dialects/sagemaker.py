@@ -6,6 +6,7 @@ Source: TEI 1.9.3, which does the same: SageMaker's body is the root route's, Ve
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,7 +38,7 @@ def routes(root: Route, body: type[BaseModel], handler: Callable[[Any, Given], A
     """The paths, around the root route, its body and its handler."""
 
     async def vertex(wrapped: VertexBody, given: Given) -> Response:
-        bodies = [read_body(orjson.dumps(instance), body) for instance in wrapped.instances]
+        bodies = [read_body(json.dumps(instance).encode(), body) for instance in wrapped.instances]
         plain = replace(given, form="json")  # it is a list of JSON answers, whatever Accept says
         answers = await asyncio.gather(*(handler(one, plain) for one in bodies))
         predictions = {"predictions": [orjson.Fragment(answer.body) for answer in answers]}
