@@ -103,14 +103,10 @@ def test_the_document_says_what_collections_answer(collecting: Running, checks: 
         if case.path_parameters and case.method.upper() != "DELETE" and len(case.path_parameters["name"]) % 3:
             case.path_parameters["name"] = "docs"
 
-    operations = [one for one in _operations(collecting.url) if one.path.startswith("/v1/collections")]
+    # A whole Parquet file is nothing that is generated; its route has tests of its own.
+    operations = [
+        one for one in _operations(collecting.url) if "/v1/collections" in one.path and "/import" not in one.path
+    ]
     assert len(operations) >= 10
-    failures = []
-    for one in operations:
-        # Where the answer is 201 or 204, the document says so only from the routes on that tell their status.
-        plain = "200" in one.definition.raw["responses"] and (one.method.upper(), one.path) in _OTHER_STATUS
-        failures += _failures(one, checks[:1] + checks[5:] if plain else checks, aim)
+    failures = [found for one in operations for found in _failures(one, checks, aim)]
     assert not failures, f"{len(failures)} operations\n" + "\n\n".join(failures)
-
-
-_OTHER_STATUS = {("POST", "/v1/collections"), ("DELETE", "/v1/collections/{name}")}
