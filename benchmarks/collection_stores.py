@@ -162,6 +162,8 @@ class LanceDB(Store):
 
 
 class QdrantEdge(Store):
+    """Fields are integers here: a filter on a bool found nothing."""
+
     settings = "HNSW m 16, ef_construct 100, cosine, ef {effort}; indexes on the fields; its own threads"
     modules = ("qdrant_edge",)
 
@@ -176,7 +178,7 @@ class QdrantEdge(Store):
         shard = edge.EdgeShard.create(str(self.folder), config)
         for start, rows, texts in self.corpus.batches():
             points = [
-                edge.Point(i, row, {"text": text, **fields(i)})
+                edge.Point(i, row, {"text": text, **{name: int(value) for name, value in fields(i).items()}})
                 for i, row, text in zip(range(start, start + len(rows)), rows.tolist(), texts, strict=True)
             ]
             shard.update(edge.UpdateOperation.upsert_points(points))
@@ -187,8 +189,8 @@ class QdrantEdge(Store):
         import qdrant_edge as edge
 
         shard = edge.EdgeShard.load(str(self.folder))
-        for name, kind in (("percent", edge.PayloadSchemaType.Integer), ("half", edge.PayloadSchemaType.Bool)):
-            shard.update(edge.UpdateOperation.create_field_index(name, kind))
+        for name in ("percent", "half"):
+            shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Integer))
         shard.optimize()
         shard.flush()
         shard.close()
@@ -201,7 +203,7 @@ class QdrantEdge(Store):
 
     def search(self, query: np.ndarray, kept: tuple[str, int | bool] | None, effort: int) -> list[tuple[int, str]]:
         edge = self._edge
-        only = kept and edge.Filter(must=[edge.FieldCondition(key=kept[0], match=edge.MatchValue(kept[1]))])
+        only = kept and edge.Filter(must=[edge.FieldCondition(key=kept[0], match=edge.MatchValue(int(kept[1])))])
         request = edge.QueryRequest(
             K,
             query=edge.Query.Nearest(query.tolist()),

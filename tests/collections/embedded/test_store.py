@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sememe.collections.about import About
 from sememe.collections.documents import Document, Metadata, whole_document
-from sememe.collections.embedded import accelerator, dense, index, state, truth
+from sememe.collections.embedded import accelerator, dense, derived, index, state, truth
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.store import EmbeddedStore
 from sememe.collections.filters import matches, parse_filter
@@ -124,17 +124,43 @@ def test_a_first_pass_that_cannot_be_sure_looks_deeper() -> None:
     codec = VectorCodec("float32", 32, "cosine")
     found = dense.DenseVectors(codec, None, None, first_pass=None)
     found.add(codec.encode(codec.prepared(vectors, "")))
-    everything = np.ones(12_000, bool)
-    found.accelerate(everything)
+    found.accelerate(np.ones(12_000, bool))
     assert found.accelerator is not None
     found.accelerator.depth = 40
+    most = np.arange(12_000) % 10 > 0
     first, deeper = [], []
     for query in codec.prepared(np.random.default_rng(1).normal(size=(40, 32)), ""):
-        best = found.nearest_exact(query, 10, everything, 12_000).slots[:10]
+        best = found.nearest_exact(query, 10, most, 10_800).slots[:10]
         first.append(np.isin(best, found.accelerator.candidates(query, 40).slots).mean())
-        deeper.append(np.isin(best, found.nearest(query, 10, everything, 12_000).slots).mean())
+        deeper.append(np.isin(best, found.nearest(query, 10, most, 10_800).slots).mean())
     assert np.mean(first) < 0.7
     assert np.mean(deeper) > 0.85
+
+
+def test_how_deep_the_first_pass_goes_is_seen_anew_when_the_collection_has_doubled() -> None:
+    vectors = np.random.default_rng(0).normal(size=(22_000, 16)).astype(np.float32)
+    codec = VectorCodec("float32", 16, "cosine")
+    found = dense.DenseVectors(codec, None, None, first_pass=None)
+    seen = []
+    for start, end in ((0, 11_000), (11_000, 21_000), (21_000, 22_000)):
+        found.add(codec.encode(codec.prepared(vectors[start:end], "")))
+        found.accelerate(np.ones(end, bool))
+        assert found.accelerator is not None
+        seen.append(found.accelerator.checked_rows)
+    assert seen == [11_000, 11_000, 22_000]
+
+
+def test_rows_of_a_large_file_are_those_of_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (np.arange(500 * 8) % 251).astype(np.uint8).reshape(500, 8)
+    derived.append_rows(tmp_path / "rows", 0, rows)
+    wanted = np.array([3, 499, 3, 0, 77])
+    small = derived.MappedRows(tmp_path / "rows", 500, 8).take(wanted)
+    monkeypatch.setattr(derived, "_MOST_MAPPED_BYTES", 1_000)
+    large = derived.MappedRows(tmp_path / "rows", 500, 8)
+    large.scanned(500)
+    np.testing.assert_array_equal(large.take(wanted), rows[wanted])
+    np.testing.assert_array_equal(small, rows[wanted])
+    np.testing.assert_array_equal(large.rows, rows)
 
 
 # ── properties ───────────────────────────────────────────────────────────────────────────────────────────────────────

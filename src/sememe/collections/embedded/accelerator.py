@@ -49,10 +49,13 @@ class Candidates:
 
 
 class Accelerator:
-    """Codes of all slots, in their order. depth: candidates to take for the 10 best."""
+    """Codes of all slots, in their order.
 
-    def __init__(self, index: object, depth: int, dimension: int) -> None:
-        self._index, self.depth, self._dimension = index, depth, dimension
+    depth: candidates to take for the 10 best, as `checked` found with checked_rows rows; 0 of them before.
+    """
+
+    def __init__(self, index: object, dimension: int, *, depth: int = DEPTHS[0], checked_rows: int = 0) -> None:
+        self._index, self.depth, self.checked_rows, self._dimension = index, depth, checked_rows, dimension
         self._is_euclidean = index.metric_type == faiss_library().METRIC_L2  # type: ignore[attr-defined, union-attr]
 
     @classmethod
@@ -70,10 +73,10 @@ class Accelerator:
             index.train(_padded(sample[:_TRAINING_ROWS], dimension))
         finally:
             faiss.omp_set_num_threads(n_threads)
-        return cls(index, DEPTHS[0], dimension)
+        return cls(index, dimension)
 
     @classmethod
-    def from_bytes(cls, data: NDArray[np.uint8], depth: int) -> Accelerator | None:
+    def from_bytes(cls, data: NDArray[np.uint8], *, depth: int, checked_rows: int) -> Accelerator | None:
         """What `to_bytes` gave; None without FAISS. Raises ValueError for what FAISS does not read."""
         if (faiss := faiss_library()) is None:
             return None
@@ -81,7 +84,7 @@ class Accelerator:
             index = faiss.read_index(faiss.PyCallbackIOReader(_reader(data)))
         except RuntimeError as exc:
             raise ValueError(f"FAISS cannot read the stored index: {exc}") from exc
-        return cls(index, depth, index.d)
+        return cls(index, index.d, depth=depth, checked_rows=checked_rows)
 
     def to_bytes(self) -> NDArray[np.uint8]:
         """The codebook and all codes."""
@@ -106,6 +109,7 @@ class Accelerator:
 
     def checked(self, queries: Floats, best: NDArray[np.int64]) -> None:
         """Set the depth at which the candidates hold the exact best (n, 10) of the queries (n, D)."""
+        self.checked_rows = len(self)
         for depth in DEPTHS:
             found = [
                 np.isin(row, self.candidates(query, depth).slots).mean()

@@ -63,7 +63,11 @@ class SearchState:
             base = MappedRows(vectors_path(folder, self.epoch), len(slots), self._codec.width)
             accelerator = None
             if "codes" in arrays:
-                accelerator = Accelerator.from_bytes(arrays["codes"], int(found.facts["depth"]))  # type: ignore[arg-type]
+                accelerator = Accelerator.from_bytes(
+                    arrays["codes"],  # type: ignore[arg-type]
+                    depth=int(found.facts["depth"]),
+                    checked_rows=int(found.facts["checked_rows"]),
+                )
                 if accelerator is not None and len(accelerator) != len(slots):
                     raise Damaged(
                         f"{folder / _INDEX} has codes of {len(accelerator):,} vectors for {len(slots):,} slots"
@@ -132,6 +136,7 @@ class SearchState:
             if self.dense.accelerator is not None:
                 arrays["codes"] = self.dense.accelerator.to_bytes()
                 facts["depth"] = self.dense.accelerator.depth
+                facts["checked_rows"] = self.dense.accelerator.checked_rows
         write_arrays(folder / _INDEX, Arrays(facts, arrays))
         if self.dense is not None and self._codec is not None:
             self.dense.rebase(MappedRows(path, len(self.slots), self._codec.width))
