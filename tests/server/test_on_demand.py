@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import specimens
+from sememe.collections.migrating import Migration
 from sememe.engine.embedder import Embedder
 from sememe.errors import CheckpointError, InputError
 from sememe.server import app, on_demand
@@ -79,6 +80,61 @@ def test_a_model_is_loaded_once_and_the_least_recently_used_goes(embedder: Embed
         assert _post(http, "damaged").status_code >= 400
         assert _post(http, "tiny").status_code == 200
         assert http.get("/health/ready").status_code == 200
+
+
+def test_a_collection_brings_its_model_back_and_a_migration_holds_its_own(
+    embedder: Embedder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("old", "new"), 1):
+        specimens.make("bert", folder / name, sigma=0.3, seed=seed)
+    n_bytes = (folder / "old/model.safetensors").stat().st_size
+    loading = ModelOptions(precision="float32", offline=True)
+    options = replace(
+        OPTIONS, models_dir=folder, model_memory=n_bytes, loading=loading, collections_dir=tmp_path / "collections"
+    )
+    documents = {"documents": [{"id": str(i), "text": f"number {i} of the texts"} for i in range(3)]}
+    query = {"query": "number 2", "mode": "dense"}
+
+    def asked(http: httpx2.Client) -> dict[str, float]:
+        answer = http.post("/v1/collections/docs/query", json=query)
+        assert answer.status_code == 200, answer.text
+        return {hit["id"]: hit["score"] for hit in answer.json()["hits"]}
+
+    models = Models([EmbeddingModel("tiny", embedder)])
+    with run(models, options) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+        assert http.post("/v1/collections", json={"name": "docs", "model": "old"}).status_code == 201
+        assert http.post("/v1/collections/docs/documents", json=documents).json()["added"] == 3
+        before = asked(http)
+        assert _post(http, "new").status_code == 200
+        assert models.names() == ["tiny", "new"]
+        assert asked(http) == pytest.approx(before)
+        assert models.names() == ["tiny", "old"]
+        assert _post(http, "new").status_code == 200
+        assert http.post("/v1/collections/docs/documents", json=documents).json()["unchanged"] == 3
+
+    statuses = []
+    embed = Migration._embed
+
+    def watched(self: Migration, chunks: Sequence[int]) -> int:
+        statuses.append(_post(http, "old").status_code)
+        return embed(self, chunks)
+
+    monkeypatch.setattr(Migration, "_embed", watched)
+    models = Models([EmbeddingModel("tiny", embedder)])
+    with run(models, options) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+        assert asked(http) == pytest.approx(before)  # another process: nobody has named its model
+        path = "/v1/collections/docs/migration"
+        assert http.post(path, json={"model": "new", "queries": ["number 1"]}).status_code == 202
+        for _ in range(500):
+            if (found := http.get(path).json())["state"] != "running":
+                break
+            time.sleep(0.02)
+        assert found["state"] == "ready", found
+        assert statuses == [503]  # there was no room for another while the migration used its own
+        assert _post(http, "old").status_code == 200
+        assert http.post(f"{path}/switch", json={}).status_code == 200
+        assert len(asked(http)) == 3
+        assert models.names() == ["tiny", "new"]
 
 
 def _fresh_names(folder: Path, model: str) -> Iterator[str]:

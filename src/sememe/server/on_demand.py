@@ -111,10 +111,17 @@ class OnDemand:
             loaded.n_users -= 1
             loaded.last_used = time.monotonic()
 
+    def name_of(self, checkpoint: str) -> str | None:
+        """The name to hold for a model that `Embedder` knows by this one; None where no shelf has it."""
+        names = (shelf.name_of(checkpoint) for shelf in self._supply.shelves)
+        return next((name for name in names if name is not None), None)
+
     def _is_ours(self, name: str) -> bool:
         if not name or not self._supply.shelves:
             return False
-        return name in self._loaded or (name not in self._models and any(s.claims(name) for s in self._supply.shelves))
+        if name in self._loaded or name in self._loading:  # what is warming up is in the models already
+            return True
+        return name not in self._models and any(shelf.claims(name) for shelf in self._supply.shelves)
 
     async def _bring(self, name: str) -> None:
         """Load it, or wait for the load that is under way; a caller that gives up leaves the load to the others."""

@@ -49,6 +49,10 @@ class Shelf(Protocol):
         """Whether `bring` may be asked for it."""
         ...
 
+    def name_of(self, checkpoint: str) -> str | None:
+        """What it calls the model that `Embedder` knows by this name; None where it does not have it."""
+        ...
+
     def bring(self, name: str, max_bytes: int | None) -> Loadable:
         """The checkpoint, fetched if need be; blocks. Raises NotFound, Unavailable, InputError for more than max_bytes."""
         ...
@@ -84,6 +88,12 @@ class FolderShelf:
         path = (self._folder / name).resolve()
         return path.is_relative_to(self._folder) and path != self._folder and looks_like_checkpoint(path)
 
+    def name_of(self, checkpoint: str) -> str | None:
+        """The path below the folder, of a checkpoint that is there or has that name."""
+        path = Path(checkpoint).resolve()
+        below = path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else checkpoint
+        return below if self.claims(below) else None
+
     def bring(self, name: str, max_bytes: int | None) -> Loadable:
         """The sub-folder."""
         if not self.claims(name):
@@ -109,6 +119,10 @@ class HubShelf:
         """Whether it looks like `organisation/model`, also with `@revision`, and is no path that exists here."""
         repository = name.partition("@")[0]
         return "/" in repository and is_repository_id(repository) and not Path(repository).exists()
+
+    def name_of(self, checkpoint: str) -> str | None:
+        """The id itself."""
+        return checkpoint if self.claims(checkpoint) else None
 
     def bring(self, name: str, max_bytes: int | None) -> Loadable:
         """The files, from the caches of this machine or pulled now. Unavailable where the hub could not be asked."""

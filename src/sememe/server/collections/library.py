@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from sememe.collections.options import CollectionOptions
 from sememe.collections.store import VectorStore
 from sememe.collections.stores.places import NAME, open_store
 from sememe.errors import CollectionMismatch, InputError, NotFound, Overloaded, SememeError
-from sememe.server.collections.served_embedder import ServedEmbedder
+from sememe.server.collections.served_embedder import ServedEmbedder, held
 from sememe.server.models import EmbeddingModel
 from sememe.server.service import Service
 
@@ -36,11 +36,15 @@ _SURE_SECONDS = 2.0
 
 @dataclass
 class _Opened:
-    """A collection, the file that it was opened from (None: a store's), and what cuts its documents; None without its model."""
+    """A collection, the file that it was opened from (None: a store's), its model, and what cuts its documents.
+
+    Both None until the model is here, loaded for somebody or for this collection.
+    """
 
     collection: Collection
     file: tuple[int, int] | None
-    chunker: Chunker | None
+    embedder: ServedEmbedder | None = None
+    chunker: Chunker | None = None
     seen: float = field(default_factory=time.monotonic)
     generation: int = 0
     writing: threading.Lock = field(default_factory=threading.Lock)
@@ -80,15 +84,17 @@ class Library:
         Raises NotFound, Overloaded, and CollectionMismatch where no model here gives vectors of its space.
         """
         opened = self._find(name)
-        if opened.chunker is None:
-            raise self._mismatch(name, opened.collection.about)
+        self._bring_model(name, opened)
         if not opened.writing.acquire(timeout=_WAIT_SECONDS):
             raise Overloaded(
                 f"Another request is writing to {name}. Send it again in some seconds.",
                 retry_after_seconds=_WAIT_SECONDS,
             )
+        assert opened.embedder is not None
+        assert opened.chunker is not None
         try:
-            yield opened.collection, opened.chunker
+            with opened.embedder.held():
+                yield opened.collection, opened.chunker
         finally:
             opened.writing.release()
 
@@ -207,19 +213,44 @@ class Library:
             return opened
 
     def _with_model(self, store: VectorStore, about: About, file: tuple[int, int] | None) -> _Opened:
+        """With the model that is here; none is loaded for it before one is needed."""
+        opened = _Opened(Collection(store, about, None), file)
+        self._take_model(opened)
+        return opened
+
+    def _take_model(self, opened: _Opened) -> bool:
+        """Give it the model of its space that is here; False where none is."""
+        about = opened.collection.about
         wanted = document_options(about.options)
         for model in self._service.models:
-            kinds = set(model.embedder.outputs) if isinstance(model, EmbeddingModel) else set()
-            if isinstance(model, EmbeddingModel) and kinds >= set(about.options.outputs):
+            if not isinstance(model, EmbeddingModel) or not set(model.embedder.outputs) >= set(about.options.outputs):
+                continue
+            if model.fingerprint(wanted) == about.fingerprint:
                 embedder = self._embedder(model)
-                if embedder.fingerprint(wanted) == about.fingerprint:
-                    chunker = Chunker(ChunkOptions.parse(about.chunking), TokenCounter(embedder))
-                    return _Opened(Collection(store, about, embedder, chunker=chunker), file, chunker)
-        return _Opened(Collection(store, about, None), file, None)
+                chunker = Chunker(ChunkOptions.parse(about.chunking), TokenCounter(embedder))
+                opened.collection.use_embedder(embedder)
+                opened.collection.use_chunker(chunker)
+                opened.embedder, opened.chunker = embedder, chunker
+                return True
+        return False
+
+    def _bring_model(self, name: str, opened: _Opened) -> None:
+        """See to it that it has its model, which is loaded where requests may name it.
+
+        Once it has one, that is loaded by itself. Raises CollectionMismatch, and what loading raises.
+        """
+        if opened.chunker is not None or self._take_model(opened):
+            return
+        assert self._loop is not None
+        about = opened.collection.about
+        served = self._service.on_demand.name_of(about.model)
+        with nullcontext() if served is None else held(served, self._service, self._loop):
+            if not self._take_model(opened):
+                raise self._mismatch(name, about)
 
     def _embedder(self, model: EmbeddingModel) -> ServedEmbedder:
         assert self._loop is not None
-        return ServedEmbedder(model, self._service.scheduler, self._loop)
+        return ServedEmbedder(model, self._service, self._loop)
 
     def _mismatch(self, name: str, about: About) -> CollectionMismatch:
         served = ", ".join(model.name for model in self._service.models)
@@ -228,11 +259,11 @@ class Library:
             f"{served}, which give others. Start the server with {about.model}."
         )
 
-    def check_model(self, name: str) -> None:
-        """Raises CollectionMismatch where no model here can embed a question for the collection."""
+    def bring_model(self, name: str) -> None:
+        """Load what embeds a question for the collection. Raises CollectionMismatch where no model here can, as `writing`."""
         opened = self._find(name)
-        if opened.chunker is None and opened.collection.about.options.outputs:
-            raise self._mismatch(name, opened.collection.about)
+        if opened.collection.about.options.outputs:
+            self._bring_model(name, opened)
 
 
 def _is_of_its_space(opened: _Opened) -> bool:

@@ -12,12 +12,13 @@ from pathlib import Path
 from fastapi import Request, Response
 
 from sememe.collections.migrating import Comparison, Migration, abandon_migration, pending_migration
-from sememe.errors import InputError, Overloaded
+from sememe.errors import CollectionMismatch, InputError, Overloaded
 from sememe.records import TextEmbedder
 from sememe.server.collections import life_bodies as bodies
 from sememe.server.collections.bodies import Nothing
 from sememe.server.collections.dialect import DIALECT, ONE, answer_of, delete_route, name_of, post_route
 from sememe.server.collections.library import Library
+from sememe.server.collections.served_embedder import ServedEmbedder
 from sememe.server.exchange import Given, Route, get_route
 from sememe.server.problems import problem_of
 
@@ -38,6 +39,7 @@ class _Job:
     folder: Path
     model: str
     migration: Migration
+    embedder: ServedEmbedder
     thread: threading.Thread | None = None
     is_stopping: bool = False
     error: str | None = None
@@ -58,12 +60,15 @@ class Migrations:
         Raises NotFound, CollectionMismatch while one to another model is under way, InputError.
         """
         folder = self._library.folder(name)
+        if queries:
+            try:
+                self._library.bring_model(name)
+            except CollectionMismatch as exc:
+                raise InputError(
+                    "Queries are asked of both models, and the collection's own is not served here. Leave `queries` out, "
+                    "or serve that model too."
+                ) from exc
         old = self._library.reading(name).embedder
-        if queries and old is None:
-            raise InputError(
-                "Queries are asked of both models, and the collection's own is not served here. Leave `queries` out, or "
-                "serve that model too."
-            )
         with self._lock:
             running = self._jobs.get(name)
             if running is not None and running.thread is not None and running.thread.is_alive():
@@ -75,7 +80,8 @@ class Migrations:
                 )
             if running is not None:
                 running.migration.close()
-            job = _Job(folder, model, Migration(folder, self._library.embedder(model)))
+            embedder = self._library.embedder(model)
+            job = _Job(folder, model, Migration(folder, embedder), embedder)
             job.thread = threading.Thread(target=_run, args=(job, queries, old), name=f"migrate-{name}", daemon=True)
             self._jobs[name] = job
             job.thread.start()
@@ -142,7 +148,8 @@ def _run(job: _Job, queries: Sequence[str], old: TextEmbedder | None) -> None:
             raise _Stopped
 
     try:
-        job.migration.run(stop_if_asked)
+        with job.embedder.held():
+            job.migration.run(stop_if_asked)
         job.compared = job.migration.compare(queries, old=old)
     except _Stopped:
         logger.info("a migration was stopped")

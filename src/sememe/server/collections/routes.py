@@ -194,7 +194,7 @@ class _Handlers:
         """The collection, with its model unless words alone are asked for."""
         is_vector = isinstance(body, bodies.QueryBody) and body.vector is not None
         if counts_tokens or (body.mode != "lexical" and not is_vector):
-            self._library.check_model(name)
+            self._library.bring_model(name)
         return self._library.reading(name)
 
     def _reranker(self, model: str | None) -> RerankFunction | None:
