@@ -28,7 +28,7 @@ class FakeLine:
         seconds_per_token: float = 0.0,
         fails: Mapping[str, BaseException] | None = None,
     ) -> None:
-        self.group, self.space, self.token_budget = group, space, token_budget
+        self.group, self.space, self.token_budget, self.efficient_tokens = group, space, token_budget, token_budget
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[list[int]] = []

@@ -14,7 +14,7 @@ ARRIVALS = st.lists(st.tuples(st.integers(1, 100), st.sampled_from("ab"), st.sam
 def _filled(arrivals: list[tuple[int, str, Lane]]) -> WaitingSet:
     there = WaitingSet()
     for number, (n_tokens, group, lane) in enumerate(arrivals):
-        there.add(Waiting(number, n_tokens, group, BUDGET, number), lane)
+        there.add(Waiting(number, n_tokens, group, BUDGET, BUDGET, number), lane)
     return there
 
 
@@ -65,7 +65,19 @@ def test_what_is_removed_is_never_taken(arrivals: list[tuple[int, str, Lane]], d
 def test_only_a_full_batch_goes_ahead() -> None:
     there = _filled([(16, "a", "interactive")] * 3)
     assert there.take(only_full=True) == []
-    there.add(Waiting(9, 16, "a", BUDGET, 9), "interactive")
-    there.add(Waiting(10, 16, "a", BUDGET, 10), "interactive")
+    there.add(Waiting(9, 16, "a", BUDGET, BUDGET, 9), "interactive")
+    there.add(Waiting(10, 16, "a", BUDGET, BUDGET, 10), "interactive")
     assert len(there.take(only_full=True)) == 4
     assert len(there) == 1
+
+
+def test_batches_are_small_while_little_waits_and_grow_with_what_waits() -> None:
+    there = WaitingSet()
+    for number in range(64):
+        there.add(Waiting(number, 8, "a", BUDGET, 16, number), "interactive")
+    sizes = []
+    while batch := there.take():
+        sizes.append(8 * len(batch))
+    assert sizes[0] == BUDGET
+    assert min(sizes[:-1]) == 16  # the last one is what is left
+    assert sizes == sorted(sizes, reverse=True)

@@ -52,11 +52,14 @@ UntrainedDims = Literal["warn", "error"]
 class EngineOptions:
     """token_budget: tokens computed together (measured: benchmarks/engine.py).
 
+    efficient_tokens: so many together take as little time each as more of them do. On a processor some hundred fill its
+    multiplications; other devices take the whole budget (`loading`).
     n_threads: of the computation; 0 is one for each physical core. untrained_dims: what happens where vectors shall be
     cut to a width that the model was not trained for, as far as anybody says.
     """
 
     token_budget: int = 2048
+    efficient_tokens: int = 256
     n_threads: int = 0
     untrained_dims: UntrainedDims = "warn"
 
@@ -357,6 +360,10 @@ class Engine:
         """Tokens of a batch: fewer where each input gives a value for every word of the vocabulary."""
         wide = "sparse" in options.outputs and isinstance(self.checkpoint.recipe.sparse, VocabularyWeights)
         return min(_VOCABULARY_BUDGET, self.options.token_budget) if wide else self.options.token_budget
+
+    def efficient_tokens(self, options: EmbedOptions) -> int:
+        """Tokens of a batch from which on more of them do not make it quicker for each."""
+        return min(self.options.efficient_tokens, self.token_budget(options))
 
     def _value_ranges(self, options: EmbedOptions) -> NDArray[np.float32]:
         """(2, D) for int8: of the calibration texts, so that every call of one space takes the same steps."""

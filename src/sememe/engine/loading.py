@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,10 @@ def load_model(name: str, options: LoadOptions) -> LoadedModel:
         if options.embedding_cache
         else None
     )
-    engine = Engine(checkpoint, programs, precision=resolved.precision, options=options.engine, cache=cache)
+    engine_options = options.engine
+    if backend.device != "cpu":
+        engine_options = replace(engine_options, efficient_tokens=engine_options.token_budget)
+    engine = Engine(checkpoint, programs, precision=resolved.precision, options=engine_options, cache=cache)
     if checkpoint.recipe.outputs:  # a width given for all calls is refused here rather than by the first
         engine.check_options(EmbedOptions(outputs=checkpoint.recipe.outputs[:1]))
     return LoadedModel(engine, found, backend, resolved, verdict)

@@ -24,6 +24,11 @@ class Line(Protocol):
     def token_budget(self) -> int: ...
 
     @property
+    def efficient_tokens(self) -> int:
+        """Tokens of a batch from which on more of them do not make it quicker for each."""
+        ...
+
+    @property
     def max_tokens(self) -> int: ...
 
     @property

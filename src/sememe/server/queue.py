@@ -107,7 +107,10 @@ class Queue:
             self.forget(item)
             return
         line = item.line
-        self.waiting.add(Waiting(item.number, len(tokens), line.group, line.token_budget, (item, tokens)), item.lane)
+        waiting = Waiting(
+            item.number, len(tokens), line.group, line.token_budget, line.efficient_tokens, (item, tokens)
+        )
+        self.waiting.add(waiting, item.lane)
         item.is_waiting = True
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────

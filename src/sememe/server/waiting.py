@@ -5,6 +5,9 @@ No threads and no clock here; the scheduler holds the lock.
 Two lanes. A batch is built around the input that has waited longest in its lane, with those of nearest length: so the
 k-th input of a lane is in the k-th batch of that lane at the latest, whatever else arrives. Bulk has its turn after at
 most `INTERACTIVE_TURNS` batches of the interactive lane.
+
+A batch answers all its inputs at its end, and what arrives meanwhile waits for it: so while little waits, batches are no
+larger than what computes well together, and grow with the queue up to their budget.
 """
 
 from __future__ import annotations
@@ -18,19 +21,22 @@ from typing import Any, Literal
 Lane = Literal["interactive", "bulk"]
 LANES: tuple[Lane, ...] = ("interactive", "bulk")
 INTERACTIVE_TURNS = 3
+# A batch is at most this part of what waits, unless that is less than what computes well.
+_BATCHES_WAITING = 4
 
 
 @dataclass(frozen=True)
 class Waiting:
     """One input that waits. number: of its arrival, unique and ascending. group: inputs of one group may share a batch.
 
-    n_tokens × count of a batch stays within token_budget.
+    n_tokens × count of a batch stays within token_budget. efficient_tokens: see `Line`.
     """
 
     number: int
     n_tokens: int
     group: Hashable
     token_budget: int
+    efficient_tokens: int
     item: Any
 
 
@@ -76,8 +82,9 @@ class WaitingSet:
             return []
         oldest = next(iter(self._by_age[lane].values()))
         lengths = self._by_length[lane, oldest.group]
-        low, high = _around(lengths, bisect_left(lengths, (oldest.n_tokens, oldest.number)), oldest.token_budget)
-        if only_full and (high - low + 1) * lengths[high - 1][0] <= oldest.token_budget:
+        budget = min(oldest.token_budget, max(oldest.efficient_tokens, self.n_tokens // _BATCHES_WAITING))
+        low, high = _around(lengths, bisect_left(lengths, (oldest.n_tokens, oldest.number)), budget)
+        if only_full and (high - low + 1) * lengths[high - 1][0] <= budget:
             return []
         self._turns = self._turns + 1 if lane == "interactive" else 0
         return [self.remove(number, lane) for _, number in lengths[low:high]]
