@@ -1,6 +1,6 @@
 """Every error this package raises on purpose.
 
-SememeError
+SememeError                  also itself: damaged, of a newer version, full  500
 ├─ InputError                what the caller sent cannot be used            422
 ├─ NotFound                  no such model, collection, document            404
 ├─ CheckpointError           files missing or contradicting each other      500

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +17,12 @@ import pytest
 
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
+from sememe.collections.embedded.truth import TRUTH
 from sememe.collections.opening import index_folder
 from sememe.engine.embedder import Embedder
 from sememe.engine.reranker import Reranker
+from sememe.errors import SememeError
+from sememe.server.problems import Problem, problem_of
 from server.conftest import OPTIONS, make_models
 from server.running import run
 
@@ -235,3 +242,38 @@ def test_without_a_folder_there_are_no_collections(server: object) -> None:
     answer = httpx2.get(f"{server.url}/v1/collections")  # type: ignore[attr-defined]
     assert answer.status_code == 404
     assert answer.json()["title"] == "not_found"
+
+
+def test_what_is_damaged_or_newer_says_so_without_the_servers_folders(
+    client: httpx2.Client, filled: str, folder: Path
+) -> None:
+    for name in ("garbled", "newer"):
+        shutil.copytree(folder / filled, folder / name)
+    for file in (folder / "garbled").glob(f"{TRUTH}*"):
+        file.write_bytes(b"no database " * 1000)
+    with closing(sqlite3.connect(folder / "newer" / TRUTH)) as connection, connection:
+        ((said,),) = connection.execute("SELECT value FROM about WHERE key = 'about'")
+        about = json.dumps(json.loads(said) | {"format": 999})
+        connection.execute("UPDATE about SET value = ? WHERE key = 'about'", [about])
+    try:
+        for name, words in (("garbled", "restore a snapshot"), ("newer", "made by a newer sememe")):
+            answer = client.post(f"/v1/collections/{name}/query", json={"query": "a"})
+            assert answer.status_code == 500
+            assert answer.json()["title"] == "failed"
+            assert words in answer.json()["detail"]
+            assert str(folder.parent) not in answer.text
+    finally:
+        for name in ("garbled", "newer"):
+            shutil.rmtree(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("/srv/my data/c.db is damaged", "…/c.db is damaged"),
+        ("neither ~/a/b.json nor '/c/d e/f'; https://hub/BAAI/m and/or", "neither …/b.json nor '…/f'; https://hub/BAAI/m and/or"),
+        ("BAAI/bge-m3 has 3 / 4", "BAAI/bge-m3 has 3 / 4"),
+    ],
+)  # fmt: skip
+def test_folders_are_left_out_of_what_a_client_is_told(said: str, told: str) -> None:
+    assert problem_of(SememeError(said)) == Problem("failed", told)

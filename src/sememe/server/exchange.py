@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
 from sememe.server.calls import Conditions
-from sememe.server.problems import Problem, ProblemError, problem_of
+from sememe.server.problems import FAULTS, Problem, ProblemError, problem_of
 from sememe.server.service import Service
 
 logger = logging.getLogger(__name__)
@@ -177,6 +177,8 @@ def refusal(dialect: Dialect, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.kind == "internal":
         logger.error("a request failed", exc_info=error)
+    elif problem.status >= 500 and problem.kind in FAULTS:
+        logger.error("a request failed: %s", error)
     status, body = dialect.error(problem)
     if body is None:
         return Response(status_code=status, headers=problem.headers())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,7 @@ Kind = Literal[
     "deadline",
     "unsupported",
     "model",
+    "failed",  # what the server keeps or asks is damaged, of a newer version, full: its words say what
     "internal",
 ]
 
@@ -62,8 +64,13 @@ STATUS: dict[Kind, int] = {
     "deadline": 504,
     "unsupported": 501,
     "model": 500,
+    "failed": 500,
     "internal": 500,
 }
+
+# Whose words are for the operator too: the log has them whole, and the client without folders of this machine.
+FAULTS: frozenset[Kind] = frozenset({"unsupported", "mismatch", "model", "failed"})
+_FOLDERS = re.compile(r"(?<![\w/:.~-])~?/(?:[^/\n:;,'\"]*[^/\s:;,'\"]/)+")
 
 # The first that fits; subclasses before their parents.
 _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
@@ -77,6 +84,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (Unavailable, "unavailable"),
     (RemoteError, "remote"),
     (TimeoutError, "deadline"),
+    (SememeError, "failed"),
 )
 
 
@@ -117,5 +125,6 @@ def problem_of(error: Exception) -> Problem:
     for known, kind in _KINDS:
         if isinstance(error, known):
             after = error.retry_after_seconds if isinstance(error, Overloaded) else None
-            return Problem(kind, str(error), retry_after_seconds=after)
+            message = _FOLDERS.sub("…/", str(error)) if kind in FAULTS else str(error)
+            return Problem(kind, message, retry_after_seconds=after)
     return Problem("internal", f"Something went wrong inside the server ({type(error).__name__}); its log has more.")

@@ -157,6 +157,8 @@ def _run(job: _Job, queries: Sequence[str], old: TextEmbedder | None) -> None:
         problem = problem_of(error)
         if problem.kind == "internal":
             logger.error("a migration failed", exc_info=error)
+        else:
+            logger.warning("a migration failed: %s", error)
         job.error = problem.message
 
 

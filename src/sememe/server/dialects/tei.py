@@ -52,6 +52,7 @@ _TYPES: dict[Kind, tuple[int, str]] = {
     "wrong_model": (424, "Backend"),
     "unsupported": (424, "Backend"),
     "model": (424, "Backend"),
+    "failed": (424, "Backend"),
     "internal": (424, "Backend"),
 }
 

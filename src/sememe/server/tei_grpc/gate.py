@@ -19,7 +19,7 @@ from sememe.server import request_log
 from sememe.server.admission import Admission
 from sememe.server.exchange import CLIENT_CLOSED_REQUEST, LONGEST_ID, conditions_of
 from sememe.server.metrics import Metrics
-from sememe.server.problems import Kind, problem_of
+from sememe.server.problems import FAULTS, Kind, problem_of
 from sememe.server.request_log import RequestLine
 from sememe.server.service import Service
 from sememe.server.tei_grpc.calls import Given
@@ -38,6 +38,7 @@ _CODES: dict[Kind, grpc.StatusCode] = {
     "wrong_model": grpc.StatusCode.FAILED_PRECONDITION,
     "unsupported": grpc.StatusCode.FAILED_PRECONDITION,
     "model": grpc.StatusCode.FAILED_PRECONDITION,
+    "failed": grpc.StatusCode.FAILED_PRECONDITION,
     "internal": grpc.StatusCode.INTERNAL,
 }
 # Messages of a stream that are under way at once; the answers come in the order of the questions.
@@ -92,6 +93,8 @@ class CallGate:
                 problem = problem_of(error)
                 if problem.kind == "internal":
                     logger.error("a call failed", exc_info=error)
+                elif problem.status >= 500 and problem.kind in FAULTS:
+                    logger.error("a call failed: %s", error)
                 status, code = problem.status, _CODES.get(problem.kind, grpc.StatusCode.INVALID_ARGUMENT)
                 trailing = tuple((key.lower(), value) for key, value in problem.headers().items())
                 await context.abort(code, problem.message, (("x-request-id", request_id), *trailing))
