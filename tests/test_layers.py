@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("server",),
     ("cluster", "integrations"),
     ("cli",),
+    ("__main__",),
 )
 HEIGHT = {part: height for height, row in enumerate(LAYERS) for part in row}
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx2
 import pytest
 
 import specimens
 from sememe.cli import serve_config
+from sememe.cli.serve import serve
 from sememe.errors import InputError
 
 
@@ -88,17 +91,32 @@ def test_show_config_loads_nothing() -> None:
     assert 'models             ["some-model"]  (command line)' in out
 
 
+def test_options_are_checked_before_a_model_is_looked_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option, value, says in (
+            ("models_dir", tmp_path / "nowhere", "is no folder"),
+            ("port", port, "The server cannot listen"),
+            ("grpc_port", port, "gRPC cannot listen"),
+        ):
+            with (
+                patch("sememe.server.models.load_models", side_effect=AssertionError),
+                pytest.raises(InputError, match=says),
+            ):
+                serve(models=["no-model"], **{"port": 0, option: value})  # type: ignore[arg-type]
+
+
 def test_the_command_serves_and_stops_on_sigterm(tmp_path: Path, specimen_folder: Path) -> None:
     folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
-    socket = tmp_path / "s"
-    process = _run(str(folder), "--uds", str(socket), "--alias", f"mine={folder}", "--precision", "float32")
+    uds = tmp_path / "s"
+    process = _run(str(folder), "--uds", str(uds), "--alias", f"mine={folder}", "--precision", "float32")
     try:
         for _ in range(600):
-            if socket.exists() or process.poll() is not None:
+            if uds.exists() or process.poll() is not None:
                 break
             time.sleep(0.05)
-        assert socket.exists(), process.stderr.read() if process.poll() is not None and process.stderr else "no socket"
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://server") as http:
+        assert uds.exists(), process.stderr.read() if process.poll() is not None and process.stderr else "no socket"
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(uds)), base_url="http://server") as http:
             body = http.post("/v1/embeddings", json={"input": "a", "model": "mine"}).json()
         assert len(body["data"][0]["embedding"]) == 36
         os.kill(process.pid, signal.SIGTERM)

@@ -89,10 +89,24 @@ def main() -> None:
     except SememeError as exc:
         print(f"error: {exc}", file=sys.stderr)
         sys.exit(2 if isinstance(exc, InputError) else 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError, SystemExit) as exc:
+        if not _is_interrupt(exc):
+            raise
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): no message, and none at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, what an import that it met has made of it, or typer's wordless exit because of it.
+
+    A command that has said its own line exits without a cause.
+    """
+    if isinstance(error, ImportError):
+        return _is_interrupt(error.__cause__ or error.__context__)
+    if isinstance(error, SystemExit):
+        return isinstance(error.__context__, typer.Exit) and _is_interrupt(error.__context__.__cause__)
+    return isinstance(error, KeyboardInterrupt)

@@ -133,7 +133,7 @@ def serve(
         return
 
     try:
-        from sememe.server.running import run
+        from sememe.server.running import check, run
     except ModuleNotFoundError as exc:
         raise InputError(f"sememe serve needs {exc.name}: pip install 'sememe[serve]'.") from exc
     if options.grpc_port is not None:
@@ -144,6 +144,7 @@ def serve(
     from sememe.server.models import load_models
     from sememe.server.request_log import listen
 
+    check(options)  # before models are loaded, which takes time
     listen(options.log_format)
     served = load_models(options.models, options.loading, options.alias_of())
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -53,7 +53,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     metrics, admission = Metrics(), Admission(options.api_keys, options.rate_limit)
     scheduler = Scheduler(options.scheduling, metrics)
     metrics.watch(scheduler.health)
-    service = Service(models, scheduler, max_inputs=options.max_inputs, observer=metrics, supply=_supply(options))
+    service = Service(models, scheduler, max_inputs=options.max_inputs, observer=metrics, supply=supply(options))
     routes = [*all_routes(service), *_own_routes(service, metrics)]
     library = None
     if options.collections_dir is not None or options.collections:
@@ -118,7 +118,8 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
     return app
 
 
-def _supply(options: ServerOptions) -> Supply:
+def supply(options: ServerOptions) -> Supply:
+    """What is loaded on demand. Raises InputError for a folder that is not there."""
     shelves: list[Shelf] = []
     if options.models_dir is not None:
         shelves.append(FolderShelf(options.models_dir))

@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from sememe.errors import InputError
-from sememe.server.app import make_app
+from sememe.server.app import make_app, supply
 from sememe.server.joined_writes import JoinedWrites
 from sememe.server.models import Models
 from sememe.server.options import ServerOptions
@@ -22,10 +22,9 @@ _KEEP_ALIVE_SECONDS = 75
 def run(models: Models, options: ServerOptions) -> bool:
     """Serve until SIGTERM or SIGINT, then drain within the limit; False if the server could not start.
 
-    Raises InputError where gRPC's port is taken.
+    Raises InputError as `check`, which is worth a call before the models are loaded.
     """
-    if options.grpc_port:
-        _check_free(options.host, options.grpc_port)
+    check(options)
     config = uvicorn.Config(
         make_app(models, options),
         http=JoinedWrites,
@@ -49,10 +48,22 @@ def run(models: Models, options: ServerOptions) -> bool:
     return server.started
 
 
-def _check_free(host: str, port: int) -> None:
+def check(options: ServerOptions) -> None:
+    """What can be known before models are loaded. Raises InputError for ports that are taken and files that are not there."""
+    supply(options)
+    for name, file in (("certificate", options.certificate), ("key", options.key)):
+        if file is not None and not file.is_file():
+            raise InputError(f"{name} {file} is no file; expected one in PEM.")
+    if options.uds is None and options.port:
+        _check_free(options.host, options.port, "The server", "--port")
+    if options.grpc_port:
+        _check_free(options.host, options.grpc_port, "gRPC", "--grpc-port")
+
+
+def _check_free(host: str, port: int, who: str, option: str) -> None:
     """Before anything is started, in words rather than from within the start."""
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as exc:
-        raise InputError(f"gRPC cannot listen on {host}:{port}: {exc.strerror}. Choose another --grpc-port.") from exc
+        raise InputError(f"{who} cannot listen on {host}:{port}: {exc.strerror}. Choose another {option}.") from exc

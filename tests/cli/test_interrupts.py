@@ -1,0 +1,63 @@
+"""Ctrl-C at any moment of a command: one line, status 130, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import specimens
+
+# Says when it has begun: before that the interpreter itself answers.
+_PROGRAM = "import sememe.__main__ as entry; print('begun', flush=True); entry.main()"
+_MOMENTS = (0.02, 0.2, 0.4, 0.6, 0.9, 1.2, 1.5, 2.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, specimen_folder: Path) -> Path:
+    made = tmp_path_factory.mktemp("interrupted")
+    specimens.make("bert", made / "model", sigma=0.3)
+    texts = [f"town {i} lies on river {i % 7}" for i in range(20_000)]
+    (made / "texts.txt").write_text("\n".join(texts))
+    sts = [{"sentence1": text, "sentence2": f"{text} and a bridge", "score": i % 5} for i, text in enumerate(texts)]
+    (made / "sts").mkdir()
+    (made / "sts/test.jsonl").write_text("\n".join(map(json.dumps, sts)))
+    (made / "rows.jsonl").write_text("\n".join(json.dumps({"id": str(i), "text": t}) for i, t in enumerate(texts)))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["index", "embed", "search", "evaluate", "compare"])
+def test_an_interrupt_is_one_line_whenever_it_comes(command: str, folder: Path, tmp_path: Path) -> None:
+    model = str(folder / "model")
+    arguments = {
+        "index": ["rows.jsonl", "-c", "c", "-m", model, "--collections-dir", str(tmp_path)],
+        "embed": ["texts.txt", "-o", str(tmp_path / "out.npy"), "-m", model],
+        "search": ["rows.jsonl", "which river", "-m", model],
+        "evaluate": [model, "--data", "sts"],
+        "compare": [model, "--data", "sts", "-o", str(tmp_path / "compared")],
+    }[command]
+    n_interrupted = 0
+    for moment in _MOMENTS:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, command, *arguments],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(moment)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        if process.returncode == 0:  # it was done before
+            continue
+        n_interrupted += 1
+        assert process.returncode == 130, (moment, process.returncode, err)
+        assert "Traceback" not in err, moment
+        assert err.strip().rpartition("\n")[2].lower().startswith("interrupted"), (moment, err)
+    assert n_interrupted >= 2
