@@ -111,7 +111,8 @@ def index(
         made, chunker = open_to_index(
             place, embedder, chunking=chunking, options=None if kept == CollectionOptions() else kept
         )
-        with made, _bar(quiet) as show:
+        total = None if "-" in paths or quiet or not sys.stderr.isatty() else _n_documents(files, read)
+        with made, _bar(quiet, total) as show:
             reports = [index_paths(made, files, chunker, read, on_progress=show)] if files else []
             if "-" in paths:
                 given = read_stream(sys.stdin.buffer, read)
@@ -147,17 +148,29 @@ def sum_of(reports: list[IndexReport]) -> IndexReport:
     return total
 
 
+def _n_documents(files: list[Path], read: ReadOptions) -> int | None:
+    """How many there are below these paths; None where tables have as many as they have rows."""
+    from sememe.collections.reading.files import FoundFile, find_files
+    from sememe.collections.reading.options import TABLES
+
+    kinds = [found.kind for found in find_files(files, read) if isinstance(found, FoundFile)]
+    return None if set(TABLES).intersection(kinds) else len(kinds)
+
+
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Progress]:
-    """A bar of chunks on a terminal."""
+def _bar(quiet: bool, total: int | None) -> Iterator[Progress]:
+    """Documents done, chunks/s and the time left, on a terminal only. total: of the documents, None where nobody knows."""
     from tqdm import tqdm
 
-    with tqdm(unit=" chunks", desc="indexing", disable=quiet or None, leave=False) as bar:
+    with tqdm(
+        total=total, unit=" documents", desc="indexing", disable=quiet or None, leave=False, dynamic_ncols=True
+    ) as bar:
 
         def show(report: IndexReport) -> None:
             n_documents = report.n_added + report.n_changed + report.n_described + report.n_unchanged
-            bar.set_postfix_str(f"{n_documents:,} documents", refresh=False)
-            bar.update(report.n_chunks - bar.n)
+            rate = report.n_chunks / max(report.seconds, 1e-9)
+            bar.set_postfix_str(f"{report.n_chunks:,} chunks, {rate:,.0f} chunks/s", refresh=False)
+            bar.update(max(0, n_documents - bar.n))
 
         yield show
 

@@ -178,7 +178,7 @@ def _run(
 
     def settle(limit: int) -> None:
         nonlocal done
-        while len(waiting) > limit:
+        while waiting and (len(waiting) > limit or waiting[0][1].done()):
             window, stored = waiting.popleft()
             stored.result()
             done = replace(done.plus(window.counts), seconds=time.perf_counter() - started)
