@@ -32,7 +32,7 @@ _QUEUE_TOKENS = 10
 _OVERLOAD = 3.0
 _LONGEST_STAGE = 120.0
 
-# A program of its own: bulk rate of the mixed texts, and the median seconds of one short text and of one even text.
+# A program of its own: bulk rate of the mixed texts, and the median seconds of one short text.
 _ENGINE = """
 import json, sys, time
 from sememe import Embedder

@@ -224,9 +224,8 @@ async def _watcher(http: httpx2.AsyncClient, pid: int, until: float, seen: Seen)
             seen.kinds[f"{path} {answer.status_code}"] += 1
             if path == "/health" and (answer.status_code == 200) != (answer.json()["status"] == "ok"):
                 seen.wrong.append(f"health says {answer.json()['status']!r} with status {answer.status_code}")
-            is_busy = (
-                path == "/health/ready" and "deadline" in answer.text
-            )  # its canary waited 5 s in the queue: that is true
+            # A canary that waited 5 s in the queue is no lie.
+            is_busy = path == "/health/ready" and "deadline" in answer.text
             if answer.status_code != 200 and not is_busy and time.monotonic() - seen.killed > _GRACE_SECONDS:
                 seen.wrong.append(f"{path} says {answer.status_code} with all workers alive: {answer.text[:100]}")
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

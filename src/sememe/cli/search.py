@@ -13,7 +13,7 @@ import typer
 
 from sememe.cli.collection_options import FolderOption, existing_place
 from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, is_offline
-from sememe.collections.options import DEFAULT_WEIGHTS, Fusion, Mode, ParentKind, Retriever, SearchOptions
+from sememe.collections.options import Fusion, Mode, ParentKind, Retriever, SearchOptions
 from sememe.errors import InputError
 
 if TYPE_CHECKING:
@@ -174,11 +174,9 @@ def _weights(given: Sequence[str]) -> tuple[tuple[Retriever, float], ...]:
     for text in given:
         name, _, number = text.partition("=")
         try:
-            found[name] = float(number)  # type: ignore[index]  # the names are looked at below
+            found[name] = float(number)  # type: ignore[index]  # `SearchOptions` knows the names
         except ValueError:
             raise InputError(f"--weight {text!r} is not of the form RETRIEVER=NUMBER, such as dense=0.7.") from None
-        if name not in DEFAULT_WEIGHTS:
-            raise InputError(f"--weight {text!r} names no retriever; expected one of {', '.join(DEFAULT_WEIGHTS)}.")
     return tuple(found.items())
 
 

@@ -361,10 +361,6 @@ class Engine:
         wide = "sparse" in options.outputs and isinstance(self.checkpoint.recipe.sparse, VocabularyWeights)
         return min(_VOCABULARY_BUDGET, self.options.token_budget) if wide else self.options.token_budget
 
-    def efficient_tokens(self, options: EmbedOptions) -> int:
-        """Tokens of a batch from which on more of them do not make it quicker for each."""
-        return min(self.options.efficient_tokens, self.token_budget(options))
-
     def _value_ranges(self, options: EmbedOptions) -> NDArray[np.float32]:
         """(2, D) for int8: of the calibration texts, so that every call of one space takes the same steps."""
         plain = replace(options, dtype="float32")

@@ -25,7 +25,7 @@ class Line(Protocol):
 
     @property
     def efficient_tokens(self) -> int:
-        """Tokens of a batch from which on more of them do not make it quicker for each."""
+        """Tokens of a batch from which on more of them do not make it quicker for each; it may exceed the budget."""
         ...
 
     @property

@@ -28,7 +28,7 @@ class EmbedLine:
         role = options.role if recipe.pooling is None or options.outputs != ("dense",) else None
         self.group: Hashable = (name, options.outputs, choose_adapter(recipe, options), role)
         self.space: Hashable = (name, self.options)
-        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.efficient_tokens(options)
+        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.options.efficient_tokens
         self.max_tokens = options.max_tokens or engine.checkpoint.max_tokens
         self.is_cached = engine.is_cached
 
@@ -89,7 +89,7 @@ class SpanLine(_NotKept):
         self.options = replace(options, dimensions=None, normalize=None, dtype="float32")
         self.group: Hashable = (name, "spans", choose_adapter(engine.checkpoint.recipe, options))
         self.space: Hashable = (name, "spans", self.options)
-        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.efficient_tokens(options)
+        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.options.efficient_tokens
         self.max_tokens = options.max_tokens or engine.checkpoint.max_tokens
 
     def tokenize(self, inputs: Sequence[tuple[str, tuple[Span, ...]]]) -> list[SpanTokens]:
@@ -109,7 +109,7 @@ class StateLine(_NotKept):
         self.options = replace(options, dimensions=None, normalize=None, dtype="float32")
         self.group: Hashable = (name, "states", choose_adapter(engine.checkpoint.recipe, options))
         self.space: Hashable = (name, "states", self.options)
-        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.efficient_tokens(options)
+        self.token_budget, self.efficient_tokens = engine.token_budget(options), engine.options.efficient_tokens
         self.max_tokens = options.max_tokens or engine.checkpoint.max_tokens
 
     def tokenize(self, inputs: Sequence[str]) -> list[Tokens]:
@@ -131,10 +131,7 @@ class PairLine(_NotKept):
         self.group: Hashable = (name, "pairs")
         self.space: Hashable = (name, "pairs", instruction, side)
         options = reranker.loaded.engine.options
-        self.token_budget, self.efficient_tokens = (
-            options.token_budget,
-            min(options.efficient_tokens, options.token_budget),
-        )
+        self.token_budget, self.efficient_tokens = options.token_budget, options.efficient_tokens
         self.max_tokens = reranker.max_length
 
     def tokenize(self, inputs: Sequence[tuple[str, str]]) -> list[Tokens]:
@@ -156,10 +153,7 @@ class TextLine(_NotKept):
         self.group: Hashable = (name, "pairs")
         self.space: Hashable = (name, "texts", side)
         options = reranker.loaded.engine.options
-        self.token_budget, self.efficient_tokens = (
-            options.token_budget,
-            min(options.efficient_tokens, options.token_budget),
-        )
+        self.token_budget, self.efficient_tokens = options.token_budget, options.efficient_tokens
         self.max_tokens = reranker.max_length
 
     def tokenize(self, inputs: Sequence[str]) -> list[Tokens]:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -109,7 +109,7 @@ class HubShelf:
         """loading: where caches are, and whether any call may leave."""
         self._loading = loading
         self._lock = threading.Lock()
-        self._refused: OrderedDict[str, tuple[float, Callable[[], Exception]]] = OrderedDict()
+        self._refused: OrderedDict[str, tuple[float, str]] = OrderedDict()  # until when, and in which words
 
     def names(self) -> list[str]:
         """None: nobody lists the hub."""
@@ -151,13 +151,13 @@ class HubShelf:
 
     def _refuse_again(self, name: str) -> None:
         with self._lock:
-            until, error = self._refused.get(name, (0.0, Exception))
+            until, told = self._refused.get(name, (0.0, ""))
         if time.monotonic() < until:
-            raise error()
+            raise NotFound(told)
 
     def _remember(self, name: str, told: str) -> None:
         with self._lock:
-            self._refused[name] = time.monotonic() + _REFUSED_SECONDS, lambda: NotFound(told)
+            self._refused[name] = time.monotonic() + _REFUSED_SECONDS, told
             if len(self._refused) > _REFUSED_KEPT:
                 self._refused.popitem(last=False)
 

@@ -16,6 +16,7 @@ from sememe.collections.embedded.slots import Growing
 # So few rows are scored one by one sooner than a first pass over all finds enough of them (measured: 3,000 of 100,000).
 _FEW = 3_000
 _BLOCK_ROWS = 8_192
+# Rows that are read here and there are scored so many at once: 3 MB of them stay in the processor's cache.
 _GATHERED_ROWS = 2_048
 # Where so many of the rows match, all are read in order sooner than those one by one.
 _SPARSE = 8
@@ -118,9 +119,9 @@ class DenseVectors:
         depth = max(accelerator.depth, 4 * k)
         is_all = n_matching == len(self)
         wanted = depth if is_all else int(1.1 * depth * len(self) / n_matching)
-        most = _DEEPEST * wanted
+        most, cut = _DEEPEST * wanted, self._cut(query[None])[0]
         while wanted < len(self) // 4:
-            found = accelerator.candidates(self._cut(query[None])[0], wanted)
+            found = accelerator.candidates(cut, wanted)
             slots, estimates = found.slots, found.estimates
             if not is_all:
                 kept = mask[slots]

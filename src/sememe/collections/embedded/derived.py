@@ -127,9 +127,8 @@ class MappedRows:
         """
         found = np.empty((len(indices), self.rows.shape[1]), np.uint8)
         if self._is_small:
-            return np.take(
-                self.rows, indices, axis=0, out=found, mode="clip"
-            )  # "raise" goes through a copy: twice the time
+            # "raise" would go through a copy: twice the time.
+            return np.take(self.rows, indices, axis=0, out=found, mode="clip")
         width, number = self.rows.shape[1], self._file.fileno()
         for row, index in zip(found, indices.tolist(), strict=True):
             if os.preadv(number, [row.data], index * width) != width:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -211,12 +211,10 @@ def drop_store(text: str) -> None:
         case "qdrant":
             from sememe.collections.stores import qdrant
 
-            qdrant_client = qdrant.connect(place.address, key=place.key)
-            qdrant.drop(qdrant_client, place.name)
-            qdrant_client.close()
+            with closing(qdrant.connect(place.address, key=place.key)) as qdrant_client:
+                qdrant.drop(qdrant_client, place.name)
         case "milvus":
             from sememe.collections.stores import milvus
 
-            milvus_client = milvus.connect(place.address, key=place.key)
-            milvus.drop(milvus_client, place.name)
-            milvus_client.close()
+            with closing(milvus.connect(place.address, key=place.key)) as milvus_client:
+                milvus.drop(milvus_client, place.name)
