@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,7 +16,7 @@ from sememe.engine.reranker import Reranker
 from sememe.server.models import EmbeddingModel, Models, ScoringModel
 from sememe.server.options import ServerOptions
 from sememe.server.scheduler import SchedulerOptions
-from server.running import Running, run
+from server.running import HeldBack, Running, run
 
 OPTIONS = ServerOptions(max_body_bytes=1_000_000, max_inputs=64)
 
@@ -68,3 +69,18 @@ def narrow(embedder: Embedder) -> Iterator[Running]:
 def http(server: Running) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def held_back(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldBack]:
+    held, engine = HeldBack(), embedder.loaded.engine
+    compute = engine.compute
+
+    def slow(tokens: Any, options: Any) -> Any:
+        held.gate.wait(10)
+        held.computed.append(len(tokens))
+        return compute(tokens, options)
+
+    monkeypatch.setattr(engine, "compute", slow)
+    yield held
+    held.gate.set()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest.mock import patch
 
 import uvicorn
@@ -46,3 +46,11 @@ def run(models: Models, options: ServerOptions) -> Iterator[Running]:
             server.should_exit = True
             thread.join(10)
             assert not thread.is_alive(), "the server did not stop"
+
+
+@dataclass
+class HeldBack:
+    """gate: batches of the server's embedder wait until it is set. computed: how many inputs each batch had."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    computed: list[int] = field(default_factory=list)

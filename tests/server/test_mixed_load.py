@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from sememe.server.calls import EmbedCall
 from sememe.server.models import EmbeddingModel, Models
 from sememe.server.scheduler import Scheduler
 from sememe.server.service import Service
-from server.running import Running
+from server.running import HeldBack, Running
 
 
 def _texts(rng: random.Random, n: int) -> list[str]:
@@ -87,19 +86,7 @@ def test_clients_that_leave_cost_nobody_an_answer(server: Running, embedder: Emb
         assert (health["status"], health["queue_tokens"]) == ("ok", 0)
 
 
-def test_the_work_of_a_client_that_has_gone_is_dropped(
-    server: Running, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, gate = embedder.loaded.engine, threading.Event()
-    compute, computed = engine.compute, list[int]()
-
-    def slow(tokens: Any, options: Any) -> Any:
-        gate.wait(10)
-        computed.append(len(tokens))
-        return compute(tokens, options)
-
-    monkeypatch.setattr(engine, "compute", slow)
-
+def test_the_work_of_a_client_that_has_gone_is_dropped(server: Running, held_back: HeldBack) -> None:
     async def main() -> None:
         async with httpx2.AsyncClient(base_url=server.url, timeout=60) as client:
             stays = asyncio.ensure_future(client.post("/embed", json={"inputs": "stays"}))
@@ -109,14 +96,11 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(
             goes.cancel()
             await _until_queued(client, 0)
             assert 'route="/embed",status="499"' in (await client.get("/metrics")).text
-            gate.set()
+            held_back.gate.set()
             assert (await stays).status_code == 200
 
-    try:
-        asyncio.run(main())
-    finally:
-        gate.set()
-    assert computed == [1]
+    asyncio.run(main())
+    assert held_back.computed == [1]
 
 
 async def _until_queued(client: httpx2.AsyncClient, n_inputs: int) -> None:

@@ -18,7 +18,7 @@ from sememe.server.models import EmbeddingModel, Models
 from sememe.server.scheduler import Scheduler
 from sememe.server.service import Service
 from sememe.server.workers import Unavailable
-from server.running import Running
+from server.running import HeldBack, Running
 
 
 @pytest.fixture
@@ -69,19 +69,7 @@ def test_it_is_ready_only_after_warming_up_and_while_the_vector_is_right(
     asyncio.run(main())
 
 
-def test_a_deadline_in_a_header_is_504_and_its_work_is_dropped(
-    server: Running, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, gate = embedder.loaded.engine, threading.Event()
-    compute, computed = engine.compute, list[int]()
-
-    def slow(tokens: Any, options: Any) -> Any:
-        gate.wait(10)
-        computed.append(len(tokens))
-        return compute(tokens, options)
-
-    monkeypatch.setattr(engine, "compute", slow)
-
+def test_a_deadline_in_a_header_is_504_and_its_work_is_dropped(server: Running, held_back: HeldBack) -> None:
     async def main() -> None:
         async with httpx2.AsyncClient(base_url=server.url, timeout=20) as client:
             stays = asyncio.ensure_future(client.post("/embed", json={"inputs": "it stays"}))
@@ -92,11 +80,8 @@ def test_a_deadline_in_a_header_is_504_and_its_work_is_dropped(
             assert late.status_code == 504
             assert "The deadline of" in late.json()["error"]["message"]
             assert (await client.get("/health")).json()["queue_inputs"] == 0
-            gate.set()
+            held_back.gate.set()
             assert (await stays).status_code == 200
 
-    try:
-        asyncio.run(main())
-    finally:
-        gate.set()
-    assert computed == [1]
+    asyncio.run(main())
+    assert held_back.computed == [1]

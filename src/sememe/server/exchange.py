@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,10 +16,8 @@ from pydantic import BaseModel, ValidationError
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
 from sememe.server.calls import Conditions
-from sememe.server.problems import FAULTS, Problem, ProblemError, problem_of
+from sememe.server.problems import Problem, ProblemError, logged_problem_of
 from sememe.server.service import Service
-
-logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
@@ -109,20 +106,29 @@ def route(
 ) -> Route:
     """A route that reads a JSON body of that type and answers with what the handler gives, its models there meanwhile."""
 
+    async def work(request: Request) -> Response:
+        parsed = read_body(await _json_bytes(request), body)
+        names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
+
+        async def answered(said: Conditions) -> Response:
+            return await handler(parsed, Given(request, said, form_of(request.headers.get("accept", ""))))
+
+        return await unless_gone(request, with_models(request, names, answered, keep_alive))
+
+    claims, endpoint = (Claim(dialect, body, answer),), answering(dialect, work)
+    return Route(path, endpoint, claims, summary=summary, gives_embeddings=gives_embeddings, status=status)
+
+
+def answering(dialect: Dialect, work: Endpoint) -> Endpoint:
+    """An endpoint that does the work, and says in the dialect's form what goes wrong."""
+
     async def endpoint(request: Request) -> Response:
         try:
-            parsed = read_body(await _json_bytes(request), body)
-            names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
-
-            async def answered(said: Conditions) -> Response:
-                return await handler(parsed, Given(request, said, form_of(request.headers.get("accept", ""))))
-
-            return await unless_gone(request, with_models(request, names, answered, keep_alive))
+            return await work(request)
         except Exception as error:
             return refusal(dialect, error)
 
-    claim = Claim(dialect, body, answer)
-    return Route(path, endpoint, (claim,), summary=summary, gives_embeddings=gives_embeddings, status=status)
+    return endpoint
 
 
 async def with_models(
@@ -155,15 +161,13 @@ def get_route(
 ) -> Route:
     """A route without a body. answer: None where the answer is empty or no JSON. names_model: the one it is about."""
 
-    async def endpoint(request: Request) -> Response:
-        try:
-            if names_model is None:
-                return await handler(request)
-            return await with_models(request, [names_model(request)], lambda said: handler(request))
-        except Exception as error:
-            return refusal(dialect, error)
+    async def work(request: Request) -> Response:
+        if names_model is None:
+            return await handler(request)
+        return await with_models(request, [names_model(request)], lambda said: handler(request))
 
-    return Route(path, endpoint, (Claim(dialect, None, answer),), method="GET", summary=summary, query=query)
+    claims, endpoint = (Claim(dialect, None, answer),), answering(dialect, work)
+    return Route(path, endpoint, claims, method="GET", summary=summary, query=query)
 
 
 class ClientGone(SememeError):
@@ -174,11 +178,7 @@ def refusal(dialect: Dialect, error: Exception) -> Response:
     """The dialect's answer to an exception."""
     if isinstance(error, ClientGone):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    problem = problem_of(error)
-    if problem.kind == "internal":
-        logger.error("a request failed", exc_info=error)
-    elif problem.status >= 500 and problem.kind in FAULTS:
-        logger.error("a request failed: %s", error)
+    problem = logged_problem_of(error)
     status, body = dialect.error(problem)
     if body is None:
         return Response(status_code=status, headers=problem.headers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from sememe.errors import (
 )
 from sememe.server.models import WrongModel
 from sememe.server.workers import Unavailable
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal[
     "input",  # a value that cannot be used
@@ -69,7 +72,7 @@ STATUS: dict[Kind, int] = {
 }
 
 # Whose words are for the operator too: the log has them whole, and the client without folders of this machine.
-FAULTS: frozenset[Kind] = frozenset({"unsupported", "mismatch", "model", "failed"})
+_FAULTS: frozenset[Kind] = frozenset({"unsupported", "mismatch", "model", "failed"})
 _FOLDERS = re.compile(r"(?<![\w/:.~-])~?/(?:[^/\n:;,'\"]*[^/\s:;,'\"]/)+")
 
 # The first that fits; subclasses before their parents.
@@ -125,6 +128,16 @@ def problem_of(error: Exception) -> Problem:
     for known, kind in _KINDS:
         if isinstance(error, known):
             after = error.retry_after_seconds if isinstance(error, Overloaded) else None
-            message = _FOLDERS.sub("…/", str(error)) if kind in FAULTS else str(error)
+            message = _FOLDERS.sub("…/", str(error)) if kind in _FAULTS else str(error)
             return Problem(kind, message, retry_after_seconds=after)
     return Problem("internal", f"Something went wrong inside the server ({type(error).__name__}); its log has more.")
+
+
+def logged_problem_of(error: Exception) -> Problem:
+    """As `problem_of`; what is a fault of this side goes to the log, whole."""
+    problem = problem_of(error)
+    if problem.kind == "internal":
+        logger.error("a request failed", exc_info=error)
+    elif problem.status >= 500 and problem.kind in _FAULTS:
+        logger.error("a request failed: %s", error)
+    return problem

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sememe.server.answers import json_answer
 from sememe.server.collections import bodies
-from sememe.server.exchange import Claim, Given, Route, models_of, refusal, route
+from sememe.server.exchange import Claim, Endpoint, Given, Route, answering, models_of, route
 from sememe.server.problems import Problem
 
 ALL, ONE = "/v1/collections", "/v1/collections/{name}"
@@ -52,17 +52,10 @@ def post_route(
     return route(path, DIALECT, body, handler, answer=answer, summary=summary, names_models=names_models, status=status)
 
 
-def delete_route(path: str, handler: Callable[[Request], Awaitable[Response]], answer: Any, summary: str) -> Route:
+def delete_route(path: str, handler: Endpoint, answer: Any, summary: str) -> Route:
     """A route that removes something. answer: None where it is empty."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Exception as error:
-            return refusal(DIALECT, error)
-
-    status = 204 if answer is None else 200
-    return Route(path, endpoint, (Claim(DIALECT, None, answer),), method="DELETE", summary=summary, status=status)
+    status, claims = 204 if answer is None else 200, (Claim(DIALECT, None, answer),)
+    return Route(path, answering(DIALECT, handler), claims, method="DELETE", summary=summary, status=status)
 
 
 def name_of(request: Request) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from sememe.server.collections import life_bodies as bodies
 from sememe.server.collections.bodies import Nothing
 from sememe.server.collections.dialect import DIALECT, ONE, answer_of, delete_route, name_of, post_route
 from sememe.server.collections.library import Library
-from sememe.server.exchange import Claim, Given, Route, get_route, refusal
+from sememe.server.exchange import Claim, Given, Route, answering, get_route
 from sememe.server.problems import Problem, ProblemError
 
 PARQUET = "application/vnd.apache.parquet"
@@ -52,19 +53,14 @@ def routes(library: Library) -> list[Route]:
 
 def _export_route(do: _Handlers) -> Route:
     made = get_route(f"{ONE}/export", DIALECT, do.export, answer=None, summary="All of a collection as Parquet")
-    return Route(made.path, made.endpoint, made.claims, made.method, made.summary, gives_file=PARQUET)
+    return replace(made, gives_file=PARQUET)
 
 
 def _import_route(do: _Handlers) -> Route:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await do.import_file(request)
-        except Exception as error:
-            return refusal(DIALECT, error)
-
-    claim = Claim(DIALECT, None, bodies.ImportAnswer)
+    claims = (Claim(DIALECT, None, bodies.ImportAnswer),)
     summary = "Make a new collection from an exported file; nothing is embedded"
-    return Route(f"{ONE}/import", endpoint, (claim,), summary=summary, status=201, takes_file=PARQUET)
+    endpoint = answering(DIALECT, do.import_file)
+    return Route(f"{ONE}/import", endpoint, claims, summary=summary, status=201, takes_file=PARQUET)
 
 
 class _Handlers:

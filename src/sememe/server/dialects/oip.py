@@ -68,14 +68,14 @@ def routes(service: Service) -> list[Route]:
     oip = _Oip(service)
     infer = Route(
         "/v2/models/{name:path}/infer",
-        oip.infer,
+        exchange.answering(DIALECT, oip.infer),
         (Claim(DIALECT, InferBody, InferAnswer),),
         summary="Embed or score texts",
         gives_embeddings=True,
     )
     index = Route(
         "/v2/repository/index",
-        oip.index,
+        exchange.answering(DIALECT, oip.index),
         (Claim(DIALECT, None, list[IndexEntry]),),
         summary="The models that may be named",
     )
@@ -115,19 +115,16 @@ class _Oip:
 
     async def index(self, request: Request) -> Response:
         """Triton's clients post an empty body; its one field, `ready`, leaves out what is not loaded."""
-        try:
-            raw = await request.body()
-            only_ready = bool(raw.strip()) and exchange.read_body(raw, IndexBody).ready is True
-            entries = [
-                {"name": one.name, "version": "1", "state": "READY", "reason": ""}
-                if one.model
-                else {"name": one.name, "version": "1", "state": "UNAVAILABLE", "reason": "not loaded yet"}
-                for one in await self._service.on_demand.offered()
-                if one.model or not only_ready
-            ]
-            return json_answer(entries)
-        except Exception as error:
-            return refusal(DIALECT, error)
+        raw = await request.body()
+        only_ready = bool(raw.strip()) and exchange.read_body(raw, IndexBody).ready is True
+        entries = [
+            {"name": one.name, "version": "1", "state": "READY", "reason": ""}
+            if one.model
+            else {"name": one.name, "version": "1", "state": "UNAVAILABLE", "reason": "not loaded yet"}
+            for one in await self._service.on_demand.offered()
+            if one.model or not only_ready
+        ]
+        return json_answer(entries)
 
     async def live(self, request: Request) -> Response:
         return Response(status_code=200 if self._service.health().is_alive else 503)
@@ -159,17 +156,14 @@ class _Oip:
         )
 
     async def infer(self, request: Request) -> Response:
-        try:
-            head, binary = split_body(await request.body(), request.headers.get(_HEAD_LENGTH))
-            body = exchange.read_body(head, InferBody)
-            texts = texts_of(body.inputs, binary)
+        head, binary = split_body(await request.body(), request.headers.get(_HEAD_LENGTH))
+        body = exchange.read_body(head, InferBody)
+        texts = texts_of(body.inputs, binary)
 
-            def work(said: Conditions) -> Awaitable[Response]:
-                return self._answered(request, body, texts, said)
+        def work(said: Conditions) -> Awaitable[Response]:
+            return self._answered(request, body, texts, said)
 
-            return await exchange.unless_gone(request, exchange.with_models(request, [_name(request)], work))
-        except Exception as error:
-            return refusal(DIALECT, error)
+        return await exchange.unless_gone(request, exchange.with_models(request, [_name(request)], work))
 
     async def _answered(
         self, request: Request, body: InferBody, texts: dict[str, list[str]], conditions: Conditions

@@ -4,7 +4,6 @@ while it lasts, and its errors as gRPC's codes, its line in the log, its span an
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,13 +18,11 @@ from sememe.server import request_log
 from sememe.server.admission import Admission
 from sememe.server.exchange import CLIENT_CLOSED_REQUEST, LONGEST_ID, conditions_of
 from sememe.server.metrics import Metrics
-from sememe.server.problems import FAULTS, Kind, problem_of
+from sememe.server.problems import Kind, logged_problem_of, problem_of
 from sememe.server.request_log import RequestLine
 from sememe.server.service import Service
 from sememe.server.tei_grpc.calls import Given
 from sememe.server.traces import request_span
-
-logger = logging.getLogger(__name__)
 
 _CODES: dict[Kind, grpc.StatusCode] = {
     "unavailable": grpc.StatusCode.UNAVAILABLE,
@@ -90,11 +87,7 @@ class CallGate:
                 status, code = CLIENT_CLOSED_REQUEST, grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:
-                problem = problem_of(error)
-                if problem.kind == "internal":
-                    logger.error("a call failed", exc_info=error)
-                elif problem.status >= 500 and problem.kind in FAULTS:
-                    logger.error("a call failed: %s", error)
+                problem = logged_problem_of(error)
                 status, code = problem.status, _CODES.get(problem.kind, grpc.StatusCode.INVALID_ARGUMENT)
                 trailing = tuple((key.lower(), value) for key, value in problem.headers().items())
                 await context.abort(code, problem.message, (("x-request-id", request_id), *trailing))
