@@ -5,7 +5,6 @@ Written against langchain-core 1.7, whose standard tests (langchain-tests 1.1) b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from sememe.collections.hits import Hit
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.engine.embedder import Embedder
 from sememe.errors import InputError, NotFound
-from sememe.records import Embeddings, EmbedOptions, Role, TextEmbedder, Usage
+from sememe.integrations.named_embedder import NamedEmbedder
+from sememe.records import EmbedOptions, Role, TextEmbedder
 
-_PLAIN = EmbedOptions()
 _DENSE = SearchOptions(mode="dense")
 
 
@@ -48,36 +47,19 @@ class SememeEmbeddings(LangChainEmbeddings):
         return found
 
 
-class ForeignEmbedder:
-    """LangChain's `Embeddings` as a `TextEmbedder`, for a collection to embed with."""
-
-    revision = ""
-    max_tokens = 2**31 - 1  # LangChain does not say
+class ForeignEmbedder(NamedEmbedder):
+    """LangChain's `Embeddings` as a `TextEmbedder`."""
 
     def __init__(self, embeddings: LangChainEmbeddings, name: str | None = None) -> None:
         """name: of the model, which tells vector spaces apart; by default the class and the model that it names."""
         self.embeddings = embeddings
-        self.name = name or _name_of(embeddings)
-        self.dimension = len(embeddings.embed_query("dimension"))
+        super().__init__(name or _name_of(embeddings))
 
-    def fingerprint(self, options: EmbedOptions = _PLAIN) -> str:
-        """Of name and width alone: LangChain knows no more of a model."""
-        facts = (self.name, options.dimensions or self.dimension)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    def embed_query(self, text: str) -> list[float]:
+        return self.embeddings.embed_query(text)
 
-    def embed(self, inputs: Sequence[str], options: EmbedOptions = _PLAIN) -> Embeddings:
-        """Dense vectors. Raises InputError for another kind, and for fewer dimensions than the model gives."""
-        if options.outputs != ("dense",) or options.dimensions not in (None, self.dimension):
-            raise InputError(f"{self.name} gives dense vectors of {self.dimension} values only; got {options.outputs}.")
-        of_queries = options.role == "query"
-        rows = (
-            [self.embeddings.embed_query(t) for t in inputs]
-            if of_queries
-            else self.embeddings.embed_documents([*inputs])
-        )
-        dense = np.asarray(rows, np.float32).reshape(len(inputs), self.dimension)
-        none = np.zeros(len(inputs), np.int32)
-        return Embeddings(dense, None, None, none, none, Usage(n_inputs=len(inputs)), self.fingerprint(options))
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.embeddings.embed_documents(texts)
 
 
 class SememeVectorStore(VectorStore):

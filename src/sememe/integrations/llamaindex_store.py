@@ -5,7 +5,6 @@ Written against llama-index-core 0.14; needs the extra `llamaindex`. A node is a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,9 @@ from sememe.collections.options import CollectionOptions, Retriever, SearchOptio
 from sememe.collections.store import EmbeddedDocument
 from sememe.errors import InputError
 from sememe.integrations.llamaindex import SememeEmbedding
-from sememe.records import Embeddings, EmbedOptions, TextEmbedder, Usage
+from sememe.integrations.named_embedder import NamedEmbedder
+from sememe.records import TextEmbedder
 
-_PLAIN = EmbedOptions()
 _OPERATORS = {
     FilterOperator.EQ: "=",
     FilterOperator.NE: "!=",
@@ -48,35 +47,19 @@ _OPERATORS = {
 }
 
 
-class ForeignEmbedder:
-    """LlamaIndex's embedding as a `TextEmbedder`, for a collection to know its space."""
-
-    revision = ""
-    max_tokens = 2**31 - 1  # LlamaIndex does not say
+class ForeignEmbedder(NamedEmbedder):
+    """LlamaIndex's embedding as a `TextEmbedder`."""
 
     def __init__(self, embedding: BaseEmbedding) -> None:
-        """The space is told apart by the class, the model's name and the width: LlamaIndex knows no more of a model."""
+        """The space is told apart by the class, the model's name and the width."""
         self._embedding = embedding
-        self.name = f"{embedding.class_name()}:{embedding.model_name}"
-        self.dimension = len(embedding.get_query_embedding("dimension"))
+        super().__init__(f"{embedding.class_name()}:{embedding.model_name}")
 
-    def fingerprint(self, options: EmbedOptions = _PLAIN) -> str:
-        facts = (self.name, options.dimensions or self.dimension)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    def embed_query(self, text: str) -> list[float]:
+        return self._embedding.get_query_embedding(text)
 
-    def embed(self, inputs: Sequence[str], options: EmbedOptions = _PLAIN) -> Embeddings:
-        """Dense vectors. Raises InputError for another kind, and for fewer dimensions than the model gives."""
-        if options.outputs != ("dense",) or options.dimensions not in (None, self.dimension):
-            raise InputError(f"{self.name} gives dense vectors of {self.dimension} values only; got {options.outputs}.")
-        of_queries = options.role == "query"
-        rows = (
-            [self._embedding.get_query_embedding(text) for text in inputs]
-            if of_queries
-            else self._embedding.get_text_embedding_batch(list(inputs))
-        )
-        dense = np.asarray(rows, np.float32).reshape(len(inputs), self.dimension)
-        none = np.zeros(len(inputs), np.int32)
-        return Embeddings(dense, None, None, none, none, Usage(n_inputs=len(inputs)), self.fingerprint(options))
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self._embedding.get_text_embedding_batch(texts)
 
 
 class SememeVectorStore(BasePydanticVectorStore):
