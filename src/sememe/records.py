@@ -131,6 +131,11 @@ class EmbedOptions:
     outputs: tuple[Output, ...] = ("dense",)
 
 
+def _joined_bounds(bounds: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    counts = np.concatenate([np.empty(0, np.int64), *map(np.diff, bounds)])
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class SparseEmbeddings:
     """N sparse vectors as one CSR triple: row i has `indices[indptr[i]:indptr[i+1]]`, strictly ascending token ids.
@@ -145,6 +150,16 @@ class SparseEmbeddings:
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+    @classmethod
+    def joined(cls, parts: Sequence[SparseEmbeddings]) -> SparseEmbeddings:
+        """Several one after another, as wide as the widest; none gives no rows."""
+        return cls(
+            _joined_bounds([part.indptr for part in parts]),
+            np.concatenate([np.empty(0, np.int32), *(part.indices for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(part.values for part in parts)]),
+            max((part.n_columns for part in parts), default=0),
+        )
 
     def weights(self, i: int) -> dict[int, float]:
         """Input i's weights by token id."""
@@ -167,6 +182,12 @@ class MultiVectorEmbeddings:
 
     vectors: NDArray[np.float32]
     offsets: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[MultiVectorEmbeddings]) -> MultiVectorEmbeddings:
+        """Several one after another; none gives no lists, of width 0."""
+        vectors = np.concatenate([part.vectors for part in parts]) if parts else np.empty((0, 0), np.float32)
+        return cls(vectors, _joined_bounds([part.offsets for part in parts]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -113,10 +113,12 @@ def joined(parts: Sequence[Embeddings], options: EmbedOptions, space: str, secon
     empty = np.empty(0, np.int32)
     return Embeddings(
         dense=_concatenated([part.dense for part in parts], options.dtype) if "dense" in options.outputs else None,
-        sparse=_joined_sparse([part.sparse for part in parts if part.sparse is not None])
+        sparse=SparseEmbeddings.joined([part.sparse for part in parts if part.sparse is not None])
         if "sparse" in options.outputs
         else None,
-        multi_vector=_joined_lists([part.multi_vector for part in parts if part.multi_vector is not None])
+        multi_vector=MultiVectorEmbeddings.joined(
+            [part.multi_vector for part in parts if part.multi_vector is not None]
+        )
         if "multi_vector" in options.outputs
         else None,
         n_tokens=np.concatenate([empty, *(part.n_tokens for part in parts)]),
@@ -223,18 +225,3 @@ def _lists(rows: Sequence[Sequence[Any]]) -> MultiVectorEmbeddings:
 def _concatenated(parts: Sequence[NDArray[np.generic] | None], dtype: OutputDtype) -> NDArray[np.generic]:
     there = [part for part in parts if part is not None]
     return np.concatenate(there) if there else np.empty((0, 0), np.dtype(_WIRE_DTYPES[dtype]).newbyteorder("="))
-
-
-def _joined_sparse(parts: Sequence[SparseEmbeddings]) -> SparseEmbeddings:
-    counts = np.concatenate([np.empty(0, np.int64), *(np.diff(part.indptr) for part in parts)])
-    indices = np.concatenate([np.empty(0, np.int32), *(part.indices for part in parts)])
-    values = np.concatenate([np.empty(0, np.float32), *(part.values for part in parts)])
-    return SparseEmbeddings(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), indices, values, _n_columns(indices)
-    )
-
-
-def _joined_lists(parts: Sequence[MultiVectorEmbeddings]) -> MultiVectorEmbeddings:
-    counts = np.concatenate([np.empty(0, np.int64), *(np.diff(part.offsets) for part in parts)])
-    vectors = np.concatenate([part.vectors for part in parts]) if parts else np.empty((0, 0), np.float32)
-    return MultiVectorEmbeddings(vectors, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))

@@ -135,27 +135,11 @@ def _joined(parts: Sequence[Embeddings]) -> Embeddings:
     return replace(
         parts[0],
         dense=np.concatenate(dense) if dense else None,
-        sparse=SparseEmbeddings(
-            _chained([some.indptr for some in sparse]),
-            np.concatenate([some.indices for some in sparse]),
-            np.concatenate([some.values for some in sparse]),
-            sparse[0].n_columns,
-        )
-        if sparse
-        else None,
-        multi_vector=MultiVectorEmbeddings(
-            np.concatenate([some.vectors for some in several]), _chained([some.offsets for some in several])
-        )
-        if several
-        else None,
+        sparse=SparseEmbeddings.joined(sparse) if sparse else None,
+        multi_vector=MultiVectorEmbeddings.joined(several) if several else None,
         n_tokens=np.concatenate([part.n_tokens for part in parts]),
         n_dropped=np.concatenate([part.n_dropped for part in parts]),
     )
-
-
-def _chained(bounds: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    lengths = np.concatenate([np.diff(some) for some in bounds])
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _rows(side: Side, places: Mapping[str, int]) -> NDArray[np.int64]:

@@ -21,12 +21,13 @@ from sememe.evaluation.records import Found, TaskResult
 from sememe.evaluation.searching import rank_blocks
 from sememe.evaluation.tasks import bitext, pairs, reranking, retrieval, sts
 from sememe.evaluation.tasks.reranking import PairScorer, pair_scores, rank_pairs, ranked, score_candidates
-from sememe.evaluation.tasks.scoring import Origin
+from sememe.evaluation.tasks.scoring import Origin, origin_of
 
 
 def score_kinds(task: Task, found: TaskEmbeddings, options: EvaluationOptions | None = None) -> TaskResult:
     """The result of a task that compares texts. Raises InputError for one that learns from vectors."""
-    options, started, origin = options or EvaluationOptions(), time.perf_counter(), _origin(found)
+    options, started = options or EvaluationOptions(), time.perf_counter()
+    origin = replace(origin_of(found), settings={"compared": " + ".join(found.outputs)})
     match task:
         case RetrievalTask():
             documents = found.side("documents")
@@ -98,16 +99,3 @@ def _candidates(task: RerankingTask, found: TaskEmbeddings) -> list[list[Found]]
         documents = found.side("documents", [rows[name] for name in names])
         rankings.append(ranked(names, found.scores(found.side("queries", [i]), documents)[0]))
     return rankings
-
-
-def _origin(found: TaskEmbeddings) -> Origin:
-    return Origin(
-        found.model,
-        found.revision,
-        found.fingerprint,
-        found.n_texts,
-        found.n_tokens,
-        found.n_truncated,
-        found.seconds,
-        {"compared": " + ".join(found.outputs)},
-    )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sememe.evaluation.bootstrap import BootstrapOptions, Statistic, interval, resampled, resampled_means
 from sememe.evaluation.datasets.records import Task
+from sememe.evaluation.kinds import TaskEmbeddings
 from sememe.evaluation.records import Counts, ItemResult, Metric, Seconds, TaskResult
 from sememe.evaluation.vectors import TaskVectors
 
@@ -29,8 +30,8 @@ class Origin:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def origin_of(vectors: TaskVectors) -> Origin:
-    """That of vectors."""
+def origin_of(vectors: TaskVectors | TaskEmbeddings) -> Origin:
+    """That of vectors, or of other kinds of embeddings."""
     return Origin(
         vectors.model,
         vectors.revision,
