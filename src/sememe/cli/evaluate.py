@@ -115,7 +115,7 @@ def evaluate(
     embedder = open_embedder(
         model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
     )
-    scorer = open_scorer(embedder, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+    scorer = open_scorer(embedder)
     if scorer is not None:
         results = [run_pairs(some, scorer, Origin(embedder.name, embedder.revision, ""), options) for some in tasks]
     else:

@@ -96,14 +96,14 @@ def _with_kinds(
     return score_kinds(task, found, options)
 
 
-def open_scorer(opened: TextEmbedder, *, device: str, backend: str, precision: str, offline: bool) -> Reranker | None:
+def open_scorer(opened: TextEmbedder) -> Reranker | None:
     """The model that was opened as one of pairs, where it gives no embeddings. Raises InputError for labels of pairs."""
     from sememe.engine.embedder import Embedder
     from sememe.engine.reranker import Reranker
 
     if not isinstance(opened, Embedder) or opened.outputs:
         return None
-    reranker = Reranker(opened.name, device=device, backend=backend, precision=precision, offline=offline)
+    reranker = Reranker.of(opened.loaded, opened.name)
     if reranker.n_labels != 1:
         raise InputError(
             f"{opened.name} tells {reranker.n_labels} labels of a pair ({', '.join(reranker.labels)}), which is no score "

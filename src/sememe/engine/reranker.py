@@ -61,11 +61,20 @@ class Reranker:
             engine=EngineOptions(n_threads=n_threads),
             allow_pickle=allow_pickle,
         )
-        self._loaded = load_model(str(model_name_or_path), options)
-        checkpoint = self._loaded.engine.checkpoint
+        self._take(load_model(str(model_name_or_path), options), str(model_name_or_path), max_length)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, name: str) -> Reranker:
+        """Of a model that is loaded already, as `Embedder.loaded` has it. Raises InputError for one of embeddings."""
+        made = cls.__new__(cls)
+        made._take(loaded, name, None)
+        return made
+
+    def _take(self, loaded: LoadedModel, name: str, max_length: int | None) -> None:
+        self._loaded, checkpoint = loaded, loaded.engine.checkpoint
         if checkpoint.recipe.pair is None:
             gives = ", ".join(checkpoint.recipe.outputs)
-            raise InputError(f"{model_name_or_path} gives {gives} embeddings, not scores of pairs. Use Embedder.")
+            raise InputError(f"{name} gives {gives} embeddings, not scores of pairs. Use Embedder.")
         self._checkpoint, self._head = checkpoint, checkpoint.recipe.pair
         if max_length is not None and max_length < 1:
             raise InputError(f"max_length is {max_length}; expected 1 or more.")

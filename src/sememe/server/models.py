@@ -220,14 +220,4 @@ def load_model(name: str, checkpoint: str, options: ModelOptions) -> Model:
     )
     if embedder.loaded.engine.checkpoint.recipe.outputs:
         return EmbeddingModel(name, embedder)
-    embedder.close()
-    reranker = Reranker(
-        checkpoint,
-        device=options.device,
-        backend=options.backend,
-        precision=options.precision,
-        offline=options.offline,
-        cache_folder=options.cache_folder,
-        n_threads=options.n_threads,
-    )
-    return ScoringModel(name, reranker)
+    return ScoringModel(name, Reranker.of(embedder.loaded, checkpoint))
