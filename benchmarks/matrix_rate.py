@@ -27,6 +27,7 @@ def _weights() -> list[np.ndarray]:
 
 def openvino_chain(precision: str) -> Callable[[], object]:
     """One pass through the chain on the processor, `bf16` or `f32`."""
+    import sememe.ops  # noqa: F401, I001  # keeps OpenVINO from sending an event when it is imported
     import openvino as ov
     import openvino.opset15 as opset
 

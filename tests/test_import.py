@@ -40,6 +40,20 @@ def test_importing_writes_nothing_and_configures_no_logging() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_openvino_sends_nothing_to_its_maker() -> None:
+    """Left alone it sends an event whenever it is imported, from a thread and a forked process, also offline."""
+    code = (
+        "import sys, threading, multiprocessing\n"
+        "from unittest import mock\n"
+        "with mock.patch.object(multiprocessing.Process, 'start', side_effect=AssertionError('a process was started')):\n"
+        "    import sememe.ops.openvino\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_public_names() -> None:
     assert "Embedder" in sememe.__all__
     for name in sememe.__all__:

@@ -7,6 +7,7 @@ Arrays understand `+`, `-` and `*` with each other, on both; a number multiplies
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
@@ -15,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.records import Batch
+
+# OpenVINO's package sends an event to its maker whenever it is imported, unless its telemetry is not there: so it is not, in
+# this process. Here, because whoever imports one of this package's backends has imported this first.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it is an ImportError
 
 
 class Arithmetic(Protocol):
