@@ -1,10 +1,11 @@
 """Every error this package raises on purpose.
 
-SememeError                  also itself: damaged, of a newer version, full  500
+SememeError                  also itself: damaged, a full disk              500
 ├─ InputError                what the caller sent cannot be used            422
 ├─ NotFound                  no such model, collection, document            404
 ├─ CheckpointError           files missing or contradicting each other      500
 │  └─ UnsupportedCheckpoint  understood, but not implemented                501
+├─ NewerVersion              a newer sememe wrote it                        501
 ├─ CollectionMismatch        vectors of another model or recipe             409
 ├─ Overloaded                the queue is full                              429
 └─ RemoteError               a server that was asked failed, or is not there  502
@@ -40,6 +41,10 @@ class UnsupportedCheckpoint(CheckpointError):
     def __init__(self, where: str, key: str, *, got: object, expected: object) -> None:
         super().__init__(f"{where}: {key} is {got!r}; this version computes {expected}.")
         self.where, self.key, self.got, self.expected = where, key, got, expected
+
+
+class NewerVersion(SememeError):
+    """Written by a newer version of this package, in a form that this one does not know."""
 
 
 class CollectionMismatch(SememeError):

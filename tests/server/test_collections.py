@@ -173,6 +173,26 @@ def test_another_space_is_a_409_in_words(
     assert len(_query(client, "other", query="hello", mode="lexical")) == 1
 
 
+def test_a_model_has_its_served_name_and_no_answer_names_a_folder_of_the_server(
+    client: httpx2.Client, filled: str, folder: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    other = Embedder(
+        embedder.name, precision="float32", normalize=not embedder.loaded.engine.checkpoint.recipe.normalize
+    )
+    index_folder(tmp_path, folder / "foreign", other, chunking=ChunkOptions("whole")).close()
+    answers = [client.get(f"/v1/collections/{name}") for name in (filled, "foreign")]
+    assert [answer.json()["model"] for answer in answers] == ["tiny", Path(embedder.name).name]
+    answers += [
+        client.get("/v1/collections"),
+        client.get(f"/v1/collections/{filled}/documents/nobody"),
+        client.post(f"/v1/collections/{filled}/migration", json={"model": "tiny"}),
+        client.post("/v1/collections/foreign/query", json={"query": "x"}),
+    ]
+    for answer in answers:
+        assert not any(str(path) in answer.text for path in (folder, Path(embedder.name).parent)), answer.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
@@ -256,12 +276,20 @@ def test_what_is_damaged_or_newer_says_so_without_the_servers_folders(
         about = json.dumps(json.loads(said) | {"format": 999})
         connection.execute("UPDATE about SET value = ? WHERE key = 'about'", [about])
     try:
-        for name, words in (("garbled", "restore a snapshot"), ("newer", "made by a newer sememe")):
-            answer = client.post(f"/v1/collections/{name}/query", json={"query": "a"})
-            assert answer.status_code == 500
-            assert answer.json()["title"] == "failed"
-            assert words in answer.json()["detail"]
-            assert str(folder.parent) not in answer.text
+        for name, status, title, words in (
+            ("garbled", 500, "failed", "restore a snapshot"),
+            ("newer", 501, "unsupported", "made by a newer sememe"),
+        ):
+            listed = client.get("/v1/collections")
+            assert words in listed.json()["unreachable"][name]
+            assert filled in [one["name"] for one in listed.json()["collections"]]
+            for answer in (
+                client.get(f"/v1/collections/{name}"),
+                client.post(f"/v1/collections/{name}/query", json={"query": "a"}),
+            ):
+                assert (answer.status_code, answer.json()["title"]) == (status, title)
+                assert words in answer.json()["detail"]
+                assert str(folder.parent) not in answer.text + listed.text
     finally:
         for name in ("garbled", "newer"):
             shutil.rmtree(folder / name)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from sememe.collections.options import CollectionOptions
-from sememe.errors import SememeError
+from sememe.errors import NewerVersion, SememeError
 
 # The layout on disk. A newer one is refused; an older one is read, or converted where it is opened for writing.
 FORMAT = 1
@@ -36,12 +36,12 @@ class About:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> About:
-        """Read it. Raises SememeError for a newer format, or for what this version does not know."""
+        """Read it. Raises NewerVersion for a newer format, SememeError for what this version does not know."""
         try:
             found = json.loads(text)
             version = int(found.pop("format"))
             if version > FORMAT:
-                raise SememeError(
+                raise NewerVersion(
                     f"{where} has format {version}, made by a newer sememe; this one reads up to {FORMAT}. "
                     "Upgrade sememe, or export the collection to Parquet with the newer one."
                 )

@@ -53,9 +53,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pending:
-    """A migration that was begun and neither finished nor abandoned. n_done, n_chunks: embedded, and there are."""
+    """A migration that was begun and neither finished nor abandoned. about: of the new space. n_done, n_chunks: embedded,
+    and there are.
+    """
 
-    model: str
+    about: About
     n_done: int
     n_chunks: int
 
@@ -69,7 +71,7 @@ def pending_migration(folder: Path) -> Pending | None:
             if found is None:
                 return None
             (n_done,) = store.truth.reader.execute("SELECT count(*) FROM next_vectors").fetchone()
-            return Pending(found.model, n_done, store.count().chunks)
+            return Pending(found, n_done, store.count().chunks)
     finally:
         store.close()
 
@@ -99,7 +101,7 @@ class Migration:
         Raises InputError for the space that the collection has already, and while a migration to another is under way.
         """
         self.embedder = embedder
-        self._store = EmbeddedStore.open(folder)
+        self._store, self._called = EmbeddedStore.open(folder), f"The collection {folder.name}"
         try:
             self.about = self._begin()
         except BaseException:
@@ -110,17 +112,19 @@ class Migration:
     def _begin(self) -> About:
         old, new = self._store.about, self.embedder
         if not old.options.outputs:
-            raise InputError(f"{self._store.folder} keeps words only: there are no vectors to migrate.")
+            raise InputError(f"{self._called} keeps words only: there are no vectors to migrate.")
         about = replace(describe_collection(new, old.options, old.chunking), created=old.created, analysis=old.analysis)
         if about.fingerprint == old.fingerprint:
-            raise InputError(f"{self._store.folder} keeps vectors of {old.model} already; there is nothing to migrate.")
+            raise InputError(
+                f"{self._called} keeps vectors of this model's space already; there is nothing to migrate."
+            )
         with self._store.truth.alone() as connection:
             found = read_next(connection, str(self._store.folder))
             if found is None:
                 self._store.truth.change(connection, lambda c, _: begin_next(c, about))
             elif found.fingerprint != about.fingerprint:
                 raise CollectionMismatch(
-                    f"{self._store.folder} is being migrated to {found.model}. Finish that, or abandon it first."
+                    f"{self._called} is being migrated to {found.model}. Finish that, or abandon it first."
                 )
         return about
 

@@ -12,6 +12,7 @@ from sememe.errors import (
     CheckpointError,
     CollectionMismatch,
     InputError,
+    NewerVersion,
     NotFound,
     Overloaded,
     RemoteError,
@@ -43,7 +44,7 @@ Kind = Literal[
     "deadline",
     "unsupported",
     "model",
-    "failed",  # what the server keeps or asks is damaged, of a newer version, full: its words say what
+    "failed",  # what the server keeps or asks is damaged or full: its words say what
     "internal",
 ]
 
@@ -81,6 +82,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (InputError, "input"),
     (NotFound, "not_found"),
     (UnsupportedCheckpoint, "unsupported"),
+    (NewerVersion, "unsupported"),
     (CheckpointError, "model"),
     (CollectionMismatch, "mismatch"),
     (Overloaded, "overloaded"),

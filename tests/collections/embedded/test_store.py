@@ -107,6 +107,18 @@ def test_nearest_are_numpys_with_and_without_filters(
     assert np.mean(recalls) > (0.95 if dtype == "binary" else 0.995)
 
 
+def test_of_equal_vectors_the_smaller_id_is_found_wherever_they_stand(tmp_path: Path) -> None:
+    """A row's product depends on where it stands among the others, by a rounding: the last of three, the last of five."""
+    vectors = np.random.default_rng(1).normal(size=(50, D)).astype(np.float32)
+    for n in (3, 5):
+        store = made(tmp_path / str(n))
+        for vector in vectors:
+            store.upsert([embedded(id, vector) for id in "edcba"[-n:]])
+            for query in (vector, *vectors[:10]):
+                assert ids(store, store.dense(query, 1)) == ["a"]
+        store.close()
+
+
 @pytest.mark.usefixtures("small")
 def test_without_faiss_the_answers_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clustered(800)

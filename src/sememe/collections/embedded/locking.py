@@ -42,7 +42,7 @@ def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise Overloaded(
-                    f"{path.parent} is being written by {_holder(path)}. It was waited for {wait_seconds:g} s; try again "
+                    f"The collection {path.parent.name} is being written by {_holder(path)}. It was waited for {wait_seconds:g} s; try again "
                     "when it is done, or end it: nothing it has acknowledged is lost.",
                     retry_after_seconds=max(wait_seconds, 1.0),
                 ) from None

@@ -66,7 +66,7 @@ class EmbeddedStore:
     def open(cls, folder: Path, *, wait_seconds: float = WAIT_SECONDS) -> EmbeddedStore:
         """Open what is stored. wait_seconds: how long a change waits for another process's.
 
-        Raises NotFound, and SememeError for a damaged file or one of a newer version.
+        Raises NotFound, NewerVersion, and SememeError for a damaged file.
         """
         return cls(Truth(folder, wait_seconds=wait_seconds))
 
@@ -137,7 +137,7 @@ class EmbeddedStore:
 
     def _need_codec(self) -> VectorCodec:
         if self.codec is None:
-            raise InputError(f"{self.folder} keeps no dense vectors.")
+            raise InputError(f"The collection {self.folder.name} keeps no dense vectors.")
         return self.codec
 
     def sparse(self, query: SparseEmbeddings, k: int, where: Filter | None = None) -> list[Scored]:
@@ -220,7 +220,7 @@ class EmbeddedStore:
             sql = "SELECT id, text, title, source, metadata FROM documents WHERE id = ?"
             found = self.truth.reader.execute(sql, (document_id,)).fetchone()
         if found is None:
-            raise NotFound(f"There is no document {document_id!r} in {self.folder}.")
+            raise NotFound(f"There is no document {document_id!r} in the collection {self.folder.name}.")
         id, text, title, source, metadata = found
         return Document(id, text, title, source, json.loads(metadata))
 

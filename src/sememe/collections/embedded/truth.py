@@ -29,7 +29,7 @@ class Truth:
     """
 
     def __init__(self, folder: Path, *, wait_seconds: float) -> None:
-        """Open it. Raises NotFound, and SememeError for a damaged file or one of a newer version."""
+        """Open it. Raises NotFound, NewerVersion, and SememeError for a damaged file."""
         self.folder, self.path, self.wait_seconds = folder, folder / TRUTH, wait_seconds
         if not self.path.is_file():
             raise NotFound(f"There is no collection in {folder}: {self.path} is missing.")

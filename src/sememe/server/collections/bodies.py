@@ -145,7 +145,10 @@ class Nothing(Body):
 
 
 class CollectionAnswer(BaseModel):
-    """What a collection is. fingerprint: its vector space. generation grows with every change."""
+    """What a collection is. model: as requests name it, where it is served here. fingerprint: its vector space.
+
+    generation grows with every change.
+    """
 
     name: str
     documents: int
@@ -160,7 +163,8 @@ class CollectionAnswer(BaseModel):
 
 
 class CollectionsAnswer(BaseModel):
-    """Every collection there is now. unreachable: names of those whose store does not answer, and what it said."""
+    """Every collection there is now. unreachable: names of those that cannot be opened, and why: a store that does not
+    answer, a file that is damaged or of a newer version."""
 
     collections: list[CollectionAnswer]
     unreachable: dict[str, str]

@@ -221,18 +221,36 @@ class Library:
     def _take_model(self, opened: _Opened) -> bool:
         """Give it the model of its space that is here; False where none is."""
         about = opened.collection.about
+        model = self._model_of(about)
+        if model is None:
+            return False
+        embedder = self._embedder(model)
+        chunker = Chunker(ChunkOptions.parse(about.chunking), TokenCounter(embedder))
+        opened.collection.use_embedder(embedder)
+        opened.collection.use_chunker(chunker)
+        opened.embedder, opened.chunker = embedder, chunker
+        return True
+
+    def _model_of(self, about: About) -> EmbeddingModel | None:
+        """The model of this space that is here now."""
         wanted = document_options(about.options)
         for model in self._service.models:
             if not isinstance(model, EmbeddingModel) or not set(model.embedder.outputs) >= set(about.options.outputs):
                 continue
             if model.fingerprint(wanted) == about.fingerprint:
-                embedder = self._embedder(model)
-                chunker = Chunker(ChunkOptions.parse(about.chunking), TokenCounter(embedder))
-                opened.collection.use_embedder(embedder)
-                opened.collection.use_chunker(chunker)
-                opened.embedder, opened.chunker = embedder, chunker
-                return True
-        return False
+                return model
+        return None
+
+    def called(self, about: About) -> str:
+        """The model of a space as requests name it, else as the collection does, without folders of this machine."""
+        model = self._model_of(about)
+        if model is not None:
+            return model.name
+        name = self._service.on_demand.name_of(about.model)
+        if name is not None:
+            return name
+        path = Path(about.model).expanduser()
+        return path.name if path.is_absolute() or about.model.startswith(".") else about.model
 
     def _bring_model(self, name: str, opened: _Opened) -> None:
         """See to it that it has its model, which is loaded where requests may name it.

@@ -96,7 +96,10 @@ class Migrations:
         if pending is None:
             return bodies.MigrationAnswer(state="none")
         answer = bodies.MigrationAnswer(
-            state="interrupted", model=pending.model, n_done=pending.n_done, n_chunks=pending.n_chunks
+            state="interrupted",
+            model=self._library.called(pending.about),
+            n_done=pending.n_done,
+            n_chunks=pending.n_chunks,
         )
         if job is None or job.folder != folder:
             return answer

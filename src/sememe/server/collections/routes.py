@@ -17,12 +17,13 @@ from sememe.collections.indexing import index_documents
 from sememe.collections.options import CollectionOptions
 from sememe.collections.reading.streams import read_items
 from sememe.collections.searching import RerankFunction
-from sememe.errors import InputError, NotFound, RemoteError
+from sememe.errors import InputError, NotFound, SememeError
 from sememe.server.calls import ScoreCall
 from sememe.server.collections import bodies
 from sememe.server.collections.dialect import ALL, DIALECT, ONE, answer_of, delete_route, name_of, post_route
 from sememe.server.collections.library import Library
 from sememe.server.exchange import Given, Route, get_route
+from sememe.server.problems import logged_problem_of
 from sememe.server.service import Service
 
 
@@ -75,8 +76,8 @@ class _Handlers:
                     found.append(self._about(name))
                 except NotFound:  # named in the options and not made yet, or deleted since
                     continue
-                except RemoteError as exc:
-                    unreachable[name] = str(exc)
+                except SememeError as exc:
+                    unreachable[name] = logged_problem_of(exc).message
             return bodies.CollectionsAnswer(collections=found, unreachable=unreachable)
 
         return answer_of(await asyncio.to_thread(work))
@@ -219,7 +220,7 @@ class _Handlers:
             documents=count.documents,
             chunks=count.chunks,
             generation=count.generation,
-            model=about.model,
+            model=self._library.called(about),
             revision=about.revision,
             fingerprint=about.fingerprint,
             dimension=about.dimension,
