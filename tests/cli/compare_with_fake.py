@@ -24,7 +24,7 @@ from sememe.evaluation.compare.records import Comparison, Measured
 compare = running.run_comparison
 
 
-def open_fake(name: str, precision: str, offline: bool) -> OpenedModel:
+def open_fake(name: str, precision: str, recipe: tuple[str, ...], offline: bool) -> OpenedModel:
     """In place of `open_model`."""
     seconds = float(os.environ.get("FAKE_SECONDS", "0"))
     log = Path(os.environ["FAKE_LOG"]) if "FAKE_LOG" in os.environ else None

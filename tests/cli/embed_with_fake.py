@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import sememe.engine.embedder
+import sememe.engine.opening
 from fakes import FakeEmbedder
 from sememe.cli import main
 
@@ -22,5 +22,5 @@ def make(name: str, **options: object) -> FakeEmbedder:
     return FakeEmbedder(name, seconds_per_call=seconds, log=Path(os.environ["FAKE_LOG"]))
 
 
-sememe.engine.embedder.Embedder = make  # type: ignore[assignment,misc]
+sememe.engine.opening.Embedder = make  # type: ignore[assignment,misc]
 main()

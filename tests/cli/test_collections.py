@@ -19,7 +19,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def make(name: str, **options: object) -> FakeEmbedder:
         return FakeEmbedder(name.rpartition("/")[2], max_tokens=64, dimension=64)
 
-    monkeypatch.setattr("sememe.engine.embedder.Embedder", make)
+    monkeypatch.setattr("sememe.engine.opening.Embedder", make)
     monkeypatch.setenv("SEMEME_COLLECTIONS", str(tmp_path / "collections"))
 
 

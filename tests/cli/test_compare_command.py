@@ -56,7 +56,7 @@ def lines(log: Path) -> list[str]:
 
 @pytest.fixture
 def _faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_fake(name: str, precision: str, offline: bool) -> OpenedModel:
+    def open_fake(name: str, precision: str, recipe: tuple[str, ...], offline: bool) -> OpenedModel:
         return OpenedModel(
             FakeEmbedder(name, dimension=16), "float32", "asked for", "float32", "cosine", False, "MIT", True
         )

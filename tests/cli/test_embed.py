@@ -36,7 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, object]]]
         calls.append((name, options))
         return FakeEmbedder(name)
 
-    monkeypatch.setattr("sememe.engine.embedder.Embedder", make)
+    monkeypatch.setattr("sememe.engine.opening.Embedder", make)
     return calls
 
 
@@ -93,9 +93,21 @@ def test_every_option_reaches_the_embedder(
     ]
     kinds = ["--output", "dense", "--output", "multi-vector", "--output", "sparse"]
     place = ["--backend", "torch", "--precision", "float32", "--device", "cpu", "--offline"]
-    result = embed(source, "-o", out, *options, *kinds, *place, "--embedding-column", "v", "--json")
+    recipe = ["--recipe", "pooling=cls", "--recipe", "like=BAAI/bge-m3", "--recipe", "tiny:query=ask: "]
+    result = embed(source, "-o", out, *options, *kinds, *place, *recipe, "--embedding-column", "v", "--json")
     assert result.exit_code == 0, result.output
-    assert made == [("tiny", {"device": "cpu", "backend": "torch", "precision": "float32", "offline": True})]
+    ((name, given),) = made
+    place_given = {key: given[key] for key in ("device", "backend", "precision", "offline", "pooling", "like")}
+    assert name == "tiny"
+    assert place_given == {
+        "device": "cpu",
+        "backend": "torch",
+        "precision": "float32",
+        "offline": True,
+        "pooling": "cls",
+        "like": "BAAI/bge-m3",
+    }
+    assert given["prompts"] == {"query": "ask: "}
     report = json.loads(result.stdout)
     assert report["n_rows"] == N_ROWS
     assert report["n_tokens"] == 5 * N_ROWS

@@ -19,7 +19,7 @@ class Fake(FakeEmbedder):
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("sememe.engine.embedder.Embedder", lambda name, **_: Fake(name, dimension=32))
+    monkeypatch.setattr("sememe.engine.opening.Embedder", lambda name, **_: Fake(name, dimension=32))
     folder = tmp_path / "towns"
     (folder / "qrels").mkdir(parents=True)
     corpus = [{"_id": f"d{i}", "text": f"Town {i} lies on river {i % 3}"} for i in range(12)]

@@ -113,7 +113,8 @@ def _without_modules(recipe: Recipe, files: CheckpointFiles, changes: RecipeChan
         return pooled_by(recipe, said.pooling, files, include_prompt=said.include_prompt)
     raise CheckpointError(
         f"{files.folder} has no modules.json, so nothing says how its hidden states become vectors. Say it: pooling= "
-        f"one of {', '.join(get_args(PoolingMode))}, pooler, or like= the catalogue's model that it descends from."
+        f"one of {', '.join(get_args(PoolingMode))}, pooler, or like= the catalogue's model that it descends from "
+        "(on the command line: --recipe like=MODEL)."
     )
 
 

@@ -104,7 +104,8 @@ def _pair_prompt(files: CheckpointFiles, module: ModuleEntry | None) -> PairProm
     if module is None or has_chat_template:
         raise CheckpointError(
             f"{files.folder}: in which words this reranker is asked stands in no file that we read. Say like= the "
-            "catalogue's model that it descends from, for example like='Qwen/Qwen3-Reranker-0.6B'."
+            "catalogue's model that it descends from, for example like='Qwen/Qwen3-Reranker-0.6B' (on the command line: "
+            "--recipe like=Qwen/Qwen3-Reranker-0.6B)."
         )
     return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sememe.cli.collection_options import FolderOption, NameArgument, called, collection_place, existing_place
-from sememe.cli.options import JsonOption, OfflineOption, is_offline
+from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def rebuild(name: NameArgument, collections_dir: FolderOption = None) -> None:
 def migrate(
     name: NameArgument,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The new model.", show_default=False)] = None,
+    recipe: RecipeOption = None,
     query: Annotated[
         list[str] | None,
         typer.Option(help="A question to compare with; several times.", show_default="50 stored chunks are asked with"),
@@ -109,7 +110,7 @@ def migrate(
     """
     from sememe.collections.collection import Collection
     from sememe.collections.migrating import Migration, abandon_migration
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
 
     path = existing_place(name, collections_dir)
     if isinstance(path, str):
@@ -125,14 +126,15 @@ def migrate(
         return
     if model is None:
         raise InputError("Name the new model: --model NAME.")
-    migration = Migration(path, Embedder(model, offline=is_offline(offline)))
+    said = read_recipe(recipe, [model], [own])
+    migration = Migration(path, open_embedder(model, said, offline=is_offline(offline)))
     try:
         _embed(migration, n_chunks)
     except KeyboardInterrupt:
         migration.close()
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         raise typer.Exit(130) from None
-    found = migration.compare(query or (), old=Embedder(own, offline=is_offline(offline)) if query else None)
+    found = migration.compare(query or (), old=open_embedder(own, said, offline=is_offline(offline)) if query else None)
     if as_json:
         print(json.dumps({"from": own, "to": model, **asdict(found)}, ensure_ascii=False))
     else:

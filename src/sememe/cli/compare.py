@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sememe.cli.options import JsonOption, OfflineOption, is_offline
+from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError
 from sememe.evaluation.compare.options import STORED_DTYPES, CompareOptions, StoredDtype
 
@@ -24,6 +24,7 @@ def compare(
         list[Path],
         typer.Option(help="Evaluation data, as for sememe evaluate; may be given several times.", show_default=False),
     ],
+    recipe: RecipeOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the reports, and of what the next run goes on with.")
     ] = Path("sememe-compare"),
@@ -58,6 +59,7 @@ def compare(
 
     options = CompareOptions(
         models=tuple(models),
+        recipe=read_recipe(recipe, models),
         data=tuple(data),
         folder=out,
         dimensions=_read_widths(dimensions),

@@ -19,7 +19,9 @@ from sememe.cli.options import (
     ModelOption,
     OfflineOption,
     PrecisionOption,
+    RecipeOption,
     is_offline,
+    read_recipe,
 )
 from sememe.errors import SememeError
 
@@ -30,6 +32,7 @@ _ABILITIES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_
 
 def doctor(
     model: ModelOption = DEFAULT_MODEL,
+    recipe: RecipeOption = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -37,6 +40,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, load a model and report its self-check."""
+    said = read_recipe(recipe, [model])
     facts: dict[str, Mapping[str, object]] = {
         "versions": {"sememe": __version__, "python": platform.python_version(), **_versions()},
         "processor": _processor(),
@@ -45,7 +49,7 @@ def doctor(
     }
     failed = False
     try:
-        facts["model"] = _model(model, backend, precision, device, is_offline(offline))
+        facts["model"] = _model(model, said, backend, precision, device, is_offline(offline))
     except SememeError as exc:
         facts["model"] = {"name": model, "error": str(exc)}
         failed = True
@@ -96,10 +100,12 @@ def _caches() -> dict[str, object]:
     return {"sememe": str(default_cache_folder()), "hub": str(hub_cache_folder())}
 
 
-def _model(name: str, backend: str, precision: str, device: str, offline: bool) -> dict[str, object]:
-    from sememe.engine.embedder import Embedder
+def _model(
+    name: str, recipe: tuple[str, ...], backend: str, precision: str, device: str, offline: bool
+) -> dict[str, object]:
+    from sememe.engine.opening import open_embedder
 
-    embedder = Embedder(name, backend=backend, precision=precision, device=device, offline=offline)
+    embedder = open_embedder(name, recipe, backend=backend, precision=precision, device=device, offline=offline)
     loaded = embedder.loaded
     verdict = loaded.verdict
     compared = f"cosine to float32 {verdict.mean_cosine:.5f} in the mean, {verdict.min_cosine:.5f} at worst"

@@ -19,7 +19,9 @@ from sememe.cli.options import (
     ModelOption,
     OfflineOption,
     PrecisionOption,
+    RecipeOption,
     is_offline,
+    read_recipe,
 )
 from sememe.records import EmbedOptions, Output, OutputDtype, Role
 from sememe.tables.options import EmbedJob, EncodingErrors, InputFormat, Keep, ReadOptions
@@ -50,6 +52,7 @@ def embed(
         Path, typer.Option("--out", "-o", help="Vectors: .npy, .npz, .jsonl, .parquet or .arrow.", show_default=False)
     ],
     model: ModelOption = DEFAULT_MODEL,
+    recipe: RecipeOption = None,
     role: Annotated[Role | None, typer.Option("--role", help="Apply the model's prompt for this role.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Put this text before each input.")] = None,
     prompt_name: Annotated[str | None, typer.Option(help="Apply the model's prompt of this name.")] = None,
@@ -125,11 +128,14 @@ def embed(
         window_rows=window,
     )
     try:
+        said = read_recipe(recipe, [model])
         prepared = PreparedJob(job)  # before the model is brought and loaded, which takes time
-        from sememe.engine.embedder import Embedder
+        from sememe.engine.opening import open_embedder
         from sememe.tables.running import run_job
 
-        embedder = Embedder(model, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+        embedder = open_embedder(
+            model, said, device=device, backend=backend, precision=precision, offline=is_offline(offline)
+        )
         with Bar(quiet) as bar:
             report = run_job(prepared, embedder, bar.show)
     except KeyboardInterrupt:

@@ -16,7 +16,9 @@ from sememe.cli.options import (
     JsonOption,
     OfflineOption,
     PrecisionOption,
+    RecipeOption,
     is_offline,
+    read_recipe,
 )
 from sememe.errors import InputError
 from sememe.records import EmbedOptions, OutputDtype
@@ -35,6 +37,7 @@ def evaluate(
         list[Path],
         typer.Option("--data", help="A data set (folder or file), or documents; may be repeated.", show_default=False),
     ],
+    recipe: RecipeOption = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -107,13 +110,22 @@ def evaluate(
         cuts=read_cuts(k),
         n_per_label=per_label,
     )
+    if recipe and "://" in model:
+        raise InputError(f"--recipe is for a model on this machine; {model} uses its own as it was told to.")
+    said = read_recipe(recipe, [model])
     asked, kinds = _open_judge(judge, judge_model, judge_cache), read_outputs(outputs)
     # Data are read before the model is loaded, which takes time.
     is_rag = wanted.kind == "rag"
     questions = [(path, read_rag(path, limit)) for path in data] if is_rag else []
     tasks = [] if is_rag else [some for path in data for some in read_data(path, wanted, asked)]
     embedder = open_embedder(
-        model, device=device, backend=backend, precision=precision, offline=is_offline(offline), cache=cache
+        model,
+        recipe=said,
+        device=device,
+        backend=backend,
+        precision=precision,
+        offline=is_offline(offline),
+        cache=cache,
     )
     scorer = open_scorer(embedder)
     if scorer is not None:
@@ -181,7 +193,14 @@ def _open_judge(url: str | None, model: str, cache: Path | None) -> Judge | None
 
 
 def open_embedder(
-    model: str, *, device: str, backend: str, precision: str, offline: bool, cache: Path | None
+    model: str,
+    *,
+    recipe: tuple[str, ...],
+    device: str,
+    backend: str,
+    precision: str,
+    offline: bool,
+    cache: Path | None,
 ) -> TextEmbedder:
     """The model on this machine, or the server at an address. Raises NotFound, CheckpointError, InputError.
 
@@ -191,9 +210,17 @@ def open_embedder(
         from sememe.client.blocking import Client
 
         return Client(model, api_key=os.environ.get("SEMEME_API_KEY"))
-    from sememe.engine.embedder import Embedder
+    from sememe.engine import opening
 
-    return Embedder(model, device=device, backend=backend, precision=precision, offline=offline, embedding_cache=cache)
+    return opening.open_embedder(
+        model,
+        recipe,
+        device=device,
+        backend=backend,
+        precision=precision,
+        offline=offline,
+        embedding_cache=cache,
+    )
 
 
 def read_cuts(text: str) -> tuple[int, ...]:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sememe.cli.collection_options import CollectionOption, FolderOption, called, collection_place
-from sememe.cli.options import DEFAULT_MODEL, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
+from sememe.cli.options import (
+    DEFAULT_MODEL,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    PrecisionOption,
+    RecipeOption,
+    is_offline,
+    read_recipe,
+)
 from sememe.collections.chunking.options import By, ChunkOptions
 from sememe.collections.options import CollectionOptions, StoredDtype
 from sememe.collections.reading.options import Columns, Kind, ReadOptions
@@ -34,6 +43,7 @@ def index(
         str | None,
         typer.Option("--model", "-m", help="The model.", show_default=f"the collection's own, else {DEFAULT_MODEL}"),
     ] = None,
+    recipe: RecipeOption = None,
     chunk: Annotated[
         By | None, typer.Option(help="What becomes a chunk.", show_default="tokens: as much as fits")
     ] = None,
@@ -88,7 +98,7 @@ def index(
     from sememe.collections.opening import open_to_index
     from sememe.collections.reading.files import check_paths
     from sememe.collections.reading.streams import read_stream
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
 
     read = ReadOptions(
         include=tuple(include or ()),
@@ -106,8 +116,9 @@ def index(
     chunking = None if is_plain else ChunkOptions(chunk or ChunkOptions.by, chunk_size, overlap, late)
     kept = CollectionOptions(language=language, dtype=dtype, dimensions=dimensions)
     name = model or model_of(place) or DEFAULT_MODEL
+    said = read_recipe(recipe, [name])
     try:
-        embedder = Embedder(name, device=device, precision=precision, offline=is_offline(offline))
+        embedder = open_embedder(name, said, device=device, precision=precision, offline=is_offline(offline))
         made, chunker = open_to_index(
             place, embedder, chunking=chunking, options=None if kept == CollectionOptions() else kept
         )

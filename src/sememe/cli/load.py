@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sememe.cli.evaluation_tables import write_text
-from sememe.cli.options import JsonOption, OfflineOption, is_offline
+from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError
 from sememe.evaluation.load.options import LoadOptions
 
@@ -61,6 +61,7 @@ def load(
     seed: Annotated[int, typer.Option(help="Of arrivals and of the mix.")] = LoadOptions.seed,
     html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
     precision: Annotated[str, typer.Option(help="Of a MODEL: auto, float32, bfloat16, float16 or int8.")] = "auto",
+    recipe: RecipeOption = None,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +77,9 @@ def load(
 
     if clients is not None and rate is not None:
         raise InputError("Give --clients (closed loop) or --rate (open loop), not both.")
+    if recipe and "://" in target:
+        raise InputError(f"--recipe is for a MODEL that is served for the run; {target} runs already.")
+    said = read_recipe(recipe, [target])
     options = LoadOptions(
         levels=read_levels("open", rate) if rate is not None else read_levels("closed", clients or "8"),
         stage_seconds=seconds,
@@ -92,7 +96,8 @@ def load(
         url = target
         if "://" not in target:
             print(f"serving {target} for this run", file=sys.stderr)
-            more = ["--offline"] if is_offline(offline) else []
+            more = [option for word in said for option in ("--recipe", word)]
+            more += ["--offline"] if is_offline(offline) else []
             server = stack.enter_context(own_server([target, "--precision", precision, *more]))
             url, pid, model = server.url, server.pid, model or target
         path = make_dialect(dialect, "").path

@@ -11,7 +11,7 @@ import typer
 
 from sememe import __version__
 from sememe.cli.collection_options import FolderOption, collections_folder, existing_place, names_in
-from sememe.cli.options import OfflineOption, is_offline
+from sememe.cli.options import OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def mcp(
     host: Annotated[str, typer.Option(help="Where http listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where http listens.", min=1, max=65535)] = 8090,
     collections_dir: FolderOption = None,
+    recipe: RecipeOption = None,
     offline: OfflineOption = False,
 ) -> None:
     """Serve collections to assistants: tools to search them, to fetch a document, to list what there is.
@@ -60,6 +61,7 @@ def mcp(
         existing_place(name, collections_dir)
     only = [*names, *addresses] if collection else None
     shelf = Shelf(collections_folder(collections_dir), only=only, offline=is_offline(offline), addresses=addresses)
+    shelf.use_recipe(recipe)
     server = build_server(shelf, version=__version__)
     if transport == "stdio":
         server.run("stdio")
@@ -78,7 +80,13 @@ class Shelf:
         self._bare: dict[str, Collection] = {}
         self._open: dict[str, Collection] = {}
         self._embedders: dict[str, TextEmbedder] = {}
+        self._recipe: tuple[str, ...] = ()
         self._lock = threading.Lock()
+
+    def use_recipe(self, words: Sequence[str] | None) -> None:
+        """Words of `--recipe` about the models of the collections that are there now. Raises InputError."""
+        if words:
+            self._recipe = read_recipe(words, sorted({self.bare(name).about.model for name in self.names()}))
 
     def names(self) -> list[str]:
         """Those that are there now."""
@@ -111,8 +119,8 @@ class Shelf:
 
     def _embedder(self, model: str) -> TextEmbedder | None:
         """One for all collections of a model; None for one that keeps words only."""
-        from sememe.engine.embedder import Embedder
+        from sememe.engine.opening import open_embedder
 
         if model and model not in self._embedders:
-            self._embedders[model] = Embedder(model, offline=self._offline)
+            self._embedders[model] = open_embedder(model, self._recipe, offline=self._offline)
         return self._embedders.get(model)

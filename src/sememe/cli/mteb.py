@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from sememe.cli.options import BackendOption, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
+from sememe.cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    PrecisionOption,
+    RecipeOption,
+    is_offline,
+    read_recipe,
+)
 
 
 def mteb(
@@ -16,6 +25,7 @@ def mteb(
     task: Annotated[
         list[str], typer.Option("--task", "-t", help="A task's name; may be repeated.", show_default=False)
     ],
+    recipe: RecipeOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Results are written below this folder.")] = Path("results"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Run tasks that have a result there again.")] = False,
     backend: BackendOption = "auto",
@@ -25,10 +35,13 @@ def mteb(
     as_json: JsonOption = False,
 ) -> None:
     """Run tasks of mteb (extra `eval`); its data come from the hub, its results are in its own format."""
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
     from sememe.evaluation.mteb_encoder import MtebEncoder, run_mteb
 
-    embedder = Embedder(model, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+    said = read_recipe(recipe, [model])
+    embedder = open_embedder(
+        model, said, device=device, backend=backend, precision=precision, offline=is_offline(offline)
+    )
     encoder = MtebEncoder(embedder, name=embedder.loaded.found.name, similarity_name=embedder.similarity_fn_name)
     results = run_mteb(encoder, task, out, overwrite=overwrite)
     if as_json:

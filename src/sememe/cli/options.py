@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,9 +17,32 @@ BackendOption = Annotated[str, typer.Option(help="auto, openvino or torch.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Let no call leave this machine.")]
+RecipeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[MODEL:]KEY=VALUE",
+        help="How a model is used, over what its files say: like=MODEL of the catalogue, pooling=mean, 'query=…' and "
+        "'document=…' (prompts), normalize, max_tokens, similarity; several times.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 __all__ = ["DEFAULT_MODEL", "is_offline"]
+
+
+def read_recipe(words: Sequence[str] | None, models: Sequence[str], others: Sequence[str] = ()) -> tuple[str, ...]:
+    """The words of `--recipe`, each with its model's name; without one it is about the only of `models`.
+
+    others: models that only words with their name are about. Raises InputError.
+    """
+    from sememe.engine.opening import check_recipe, qualify_recipe
+
+    if not words:
+        return ()
+    qualified = qualify_recipe(words, models)
+    check_recipe(qualified, [*models, *others])
+    return qualified
 
 
 def is_offline(offline: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sememe.cli.options import JsonOption, OfflineOption, is_offline
+from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError, NotFound
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
@@ -23,18 +23,20 @@ def rerank(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A reranker: folder, id or short name.")
     ] = DEFAULT_RERANKER,
+    recipe: RecipeOption = None,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="How many to print.", min=1)] = None,
     instruction: Annotated[str | None, typer.Option(help="For models that take one.")] = None,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a query with each text of a file and print the texts, best first."""
-    from sememe.engine.reranker import Reranker
+    from sememe.engine.opening import open_reranker
 
+    said = read_recipe(recipe, [model])
     texts = list(_texts(file))
     if not texts:
         raise InputError(f"{file} holds no text to rank; expected one a line.")
-    reranker = Reranker(model, offline=is_offline(offline), progress=True)
+    reranker = open_reranker(model, said, offline=is_offline(offline), progress=True)
     ranked = reranker.rank(query, texts, top_k, instruction=instruction)
     if as_json:
         hits = [

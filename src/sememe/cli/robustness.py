@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from sememe.cli.evaluation_tables import write_text
-from sememe.cli.options import BackendOption, DeviceOption, JsonOption, OfflineOption, PrecisionOption, is_offline
+from sememe.cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    OfflineOption,
+    PrecisionOption,
+    RecipeOption,
+    is_offline,
+    read_recipe,
+)
 
 
 def robustness(
@@ -18,6 +27,7 @@ def robustness(
     data: Annotated[
         list[Path], typer.Option(help="Retrieval data (BEIR folder); may be given several times.", show_default=False)
     ],
+    recipe: RecipeOption = None,
     change: Annotated[list[str] | None, typer.Option(help="Only this change; may be given several times.")] = None,
     split: Annotated[str | None, typer.Option(help="Which split to test.", show_default="test")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many queries of each set, evenly spaced.")] = None,
@@ -33,18 +43,21 @@ def robustness(
 ) -> None:
     """Ask the same with typos, other case, spaces, digits, length, negation: how far scores and rankings move."""
     from sememe.cli.status import StatusLine
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
     from sememe.evaluation.datasets import read_tasks
     from sememe.evaluation.datasets.options import DataOptions
     from sememe.evaluation.options import VectorOptions
     from sememe.evaluation.robustness import report
     from sememe.evaluation.robustness.running import RobustnessOptions, run_robustness
 
+    said = read_recipe(recipe, [model])
     options = RobustnessOptions(seed=seed, changes=tuple(change or ()))
     tasks = [task for path in data for task in read_tasks(path, DataOptions(split=split, limit=limit))]
     with StatusLine(quiet) as status:
         status.show(f"loading {model}")
-        embedder = Embedder(model, device=device, backend=backend, precision=precision, offline=is_offline(offline))
+        embedder = open_embedder(
+            model, said, device=device, backend=backend, precision=precision, offline=is_offline(offline)
+        )
         vectors = VectorOptions(prompts=prompts, similarity=embedder.similarity_fn_name)
         options = RobustnessOptions(seed=seed, changes=options.changes, vectors=vectors)
         found = run_robustness(tasks, embedder, options, status.show)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sememe.cli.collection_options import FolderOption, existing_place
-from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, is_offline
+from sememe.cli.options import DEFAULT_MODEL, JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.collections.options import Fusion, Mode, ParentKind, Retriever, SearchOptions
 from sememe.errors import InputError
 
@@ -37,6 +37,7 @@ def search(
         str | None,
         typer.Option("--model", "-m", help="The model.", show_default=f"the collection's own, else {DEFAULT_MODEL}"),
     ] = None,
+    recipe: RecipeOption = None,
     limit: Annotated[int, typer.Option("--limit", "-k", help="How many passages.", min=1)] = 5,
     where: Annotated[
         str | None, typer.Option(metavar="JSON", help='Only documents like this: {"kind": "pdf"}.', show_default=False)
@@ -104,9 +105,11 @@ def search(
     if collection is None:
         if (where, rerank) != (None, None) or like or options != SearchOptions():
             raise InputError(
-                "Only --limit and --model go without a collection (-c NAME); make one with `sememe index`."
+                "Only --limit, --model and --recipe go without a collection (-c NAME); make one with `sememe index`."
             )
-        hits, n_passages = _of_folder(Path(words[0]), words[1], limit, model or DEFAULT_MODEL, is_offline(offline))
+        hits, n_passages = _of_folder(
+            Path(words[0]), words[1], limit, model or DEFAULT_MODEL, recipe, is_offline(offline)
+        )
     else:
         place = existing_place(collection, collections_dir)
         if like:
@@ -117,7 +120,7 @@ def search(
             hits, n_passages = _like(place, words[0], limit, where)
         else:
             hits, n_passages = _of_collection(
-                place, words[0], limit, options, where, model, rerank, is_offline(offline)
+                place, words[0], limit, options, where, model, rerank, recipe, is_offline(offline)
             )
     if as_json:
         rows = [hit_row(hit) for hit in hits]
@@ -140,22 +143,24 @@ def _of_collection(
     where: str | None,
     model: str | None,
     reranker: str | None,
+    recipe: list[str] | None,
     offline: bool,
 ) -> tuple[list[Hit], int]:
     from sememe.collections.collection import Collection
-    from sememe.engine.embedder import Embedder
-    from sememe.engine.reranker import Reranker
-
-    judge = Reranker(reranker, offline=offline) if reranker else None
-
-    def rerank(query: str, texts: Sequence[str]) -> list[float]:
-        assert judge is not None
-        return [float(score) for score in judge.predict([(query, text) for text in texts])]
+    from sememe.engine.opening import open_embedder, open_reranker
 
     with Collection.open(place) as stored:
         about = stored.about
+        name = model or about.model
+        said = read_recipe(recipe, [name], [reranker] if reranker else [])
+        judge = open_reranker(reranker, said, offline=offline) if reranker else None
+
+        def rerank(query: str, texts: Sequence[str]) -> list[float]:
+            assert judge is not None
+            return [float(score) for score in judge.predict([(query, text) for text in texts])]
+
         if options.mode != "lexical" and about.options.outputs:
-            stored.use_embedder(Embedder(model or about.model, offline=offline))
+            stored.use_embedder(open_embedder(name, said, offline=offline))
         hits = stored.search(question, limit, options, where=read_filter(where), rerank=rerank if judge else None)
         n_passages = stored.count().chunks
     return hits, n_passages
@@ -195,7 +200,9 @@ def read_filter(text: str | None) -> dict[str, object] | None:
     return found
 
 
-def _of_folder(path: Path, question: str, limit: int, model: str, offline: bool) -> tuple[list[Hit], int]:
+def _of_folder(
+    path: Path, question: str, limit: int, model: str, recipe: list[str] | None, offline: bool
+) -> tuple[list[Hit], int]:
     """The nearest passages of files that are read into memory."""
     from tqdm import tqdm
 
@@ -207,10 +214,11 @@ def _of_folder(path: Path, question: str, limit: int, model: str, offline: bool)
     from sememe.collections.passages import read_passages
     from sememe.collections.reading.files import check_paths
     from sememe.collections.reading.options import ReadOptions
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
 
+    said = read_recipe(recipe, [model])
     check_paths([path])
-    embedder = Embedder(model, offline=offline)
+    embedder = open_embedder(model, said, offline=offline)
     passages = read_passages(
         path,
         Chunker(ChunkOptions(), TokenCounter(embedder)),

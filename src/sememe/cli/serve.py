@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sememe.cli.options import DEFAULT_MODEL, is_offline
+from sememe.cli.options import DEFAULT_MODEL, RecipeOption, is_offline
 from sememe.errors import InputError
 
 # How long a thread may keep the interpreter: the event loop and the device take turns, and 5 ms is a short text's
@@ -22,6 +22,7 @@ def serve(
         list[str] | None,
         typer.Argument(metavar="[MODEL…]", help="Embedders and rerankers.", show_default=DEFAULT_MODEL),
     ] = None,
+    recipe: RecipeOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
     grpc_port: Annotated[
@@ -88,9 +89,11 @@ def serve(
 ) -> None:
     """Serve models over HTTP to OpenAI, TEI, Cohere, Jina, vLLM, Ollama and Open Inference clients, on one port."""
     from sememe.cli import serve_config
+    from sememe.engine.opening import qualify_recipe
 
     given = {
         "models": tuple(models) if models else None,
+        "recipe": tuple(recipe) if recipe else None,
         "host": host,
         "port": port,
         "grpc_port": grpc_port,
@@ -126,6 +129,8 @@ def serve(
     chosen = serve_config.choose(given, config, serve_config.environment())
     if not chosen["models"].value:
         chosen["models"] = replace(chosen["models"], value=(DEFAULT_MODEL,))
+    said = qualify_recipe(chosen["recipe"].value, chosen["models"].value)
+    chosen["recipe"] = replace(chosen["recipe"], value=said)
     options = serve_config.make_options(chosen)
     if show_config:
         for name, value, source in serve_config.shown(chosen):

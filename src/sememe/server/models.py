@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sememe.checkpoints.prompts import choose_prompt
 from sememe.engine.embedder import Embedder
+from sememe.engine.opening import open_embedder
 from sememe.engine.reranker import Reranker
 from sememe.errors import InputError, NotFound
 from sememe.records import EmbedOptions, Output
@@ -28,7 +29,10 @@ _KEPT = 512
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How the server's models are loaded; the same for all. Fields as of `Embedder`."""
+    """How the server's models are loaded; the same for all but for what words with a model's name say in `recipe`.
+
+    recipe: see `engine.opening`; prompts that end with a blank keep it in a file of options only. Others as of `Embedder`.
+    """
 
     device: str = "auto"
     backend: str = "auto"
@@ -38,6 +42,7 @@ class ModelOptions:
     embedding_cache: Path | None = None
     n_threads: int = 0
     token_budget: int | None = None
+    recipe: tuple[str, ...] = ()
 
 
 class EmbeddingModel:
@@ -206,8 +211,10 @@ def load_model(name: str, checkpoint: str, options: ModelOptions) -> Model:
 
     name: what clients say. checkpoint: what `Embedder` takes.
     """
-    embedder = Embedder(
-        checkpoint,
+    embedder = open_embedder(
+        name,
+        options.recipe,
+        checkpoint=checkpoint,
         device=options.device,
         backend=options.backend,
         precision=options.precision,

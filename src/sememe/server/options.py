@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sememe.collections.stores.places import read_named
+from sememe.engine.opening import check_recipe
 from sememe.errors import InputError
 from sememe.server.models import ModelOptions
 from sememe.server.request_log import LOG_FORMATS
@@ -75,6 +76,8 @@ class ServerOptions:
             raise InputError("TLS needs both files: certificate and key.")
         if any(not key.strip() or not key.isascii() for key in self.api_keys):
             raise InputError("An API key is empty or has characters that a header cannot hold.")
+        if self.models and self.models_dir is None and not self.allow_pull:
+            check_recipe(self.loading.recipe, self.models)
         self.alias_of()
         self.places_of()
 

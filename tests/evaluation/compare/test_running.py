@@ -48,7 +48,7 @@ class Fakes:
         self.probes: list[Probe] = []
         self._fail_after = fail_after
 
-    def open(self, name: str, precision: str, offline: bool) -> OpenedModel:
+    def open(self, name: str, precision: str, recipe: tuple[str, ...], offline: bool) -> OpenedModel:
         embedder = FakeEmbedder(name, dimension=16, fail_after=self._fail_after)
         self.opened.append(embedder)
         resolved = {"auto": "float32", "float16": "float32"}.get(precision, precision)

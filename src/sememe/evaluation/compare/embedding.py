@@ -63,7 +63,9 @@ def probe_of(run: Run, tasks: Sequence[Task], options: CompareOptions) -> Probe:
     """The texts that speed is measured with: evenly from all tasks' own, the same for every model."""
     documents = [text for task in tasks for text in evenly(task.sides[-1].texts, options.n_probe // len(tasks) + 1)]
     queries = [text for task in tasks for text in evenly(task.sides[0].texts, 100 // len(tasks) + 1)]
-    return Probe(run.model, run.precision, run.prompts, options.offline, tuple(documents), tuple(queries))
+    return Probe(
+        run.model, run.precision, run.prompts, options.offline, options.recipe, tuple(documents), tuple(queries)
+    )
 
 
 def embed_run(

@@ -27,6 +27,7 @@ class Probe:
     precision: str
     prompts: bool
     offline: bool
+    recipe: tuple[str, ...]
     documents: tuple[str, ...]
     queries: tuple[str, ...]
 
@@ -45,10 +46,10 @@ def measure(probe: Probe, started: float) -> Measured:
     """Measure in this process. started: `time.perf_counter` when it began."""
     import resource
 
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
     from sememe.records import EmbedOptions
 
-    model = Embedder(probe.model, precision=probe.precision, offline=probe.offline)
+    model = open_embedder(probe.model, probe.recipe, precision=probe.precision, offline=probe.offline)
     prompt = None if probe.prompts else ""
     query, document = EmbedOptions(role="query", prompt=prompt), EmbedOptions(role="document", prompt=prompt)
     model.embed(probe.queries[:1], query)

@@ -25,12 +25,12 @@ class OpenedModel:
     commercial: bool | None
 
 
-def open_model(name: str, precision: str, offline: bool) -> OpenedModel:
-    """Load a model. Raises NotFound, CheckpointError, InputError."""
+def open_model(name: str, precision: str, recipe: tuple[str, ...], offline: bool) -> OpenedModel:
+    """Load a model, used as the words about it say. Raises NotFound, CheckpointError, InputError."""
     from sememe.catalogue import Catalogue
-    from sememe.engine.embedder import Embedder
+    from sememe.engine.opening import open_embedder
 
-    embedder = Embedder(name, precision=precision, offline=offline)
+    embedder = open_embedder(name, recipe, precision=precision, offline=offline)
     resolved = embedder.loaded.precision.precision
     entry = Catalogue.read().find(name.rpartition("@")[0] or name)
     return OpenedModel(

@@ -26,8 +26,9 @@ N_RESCORED = 100
 class CompareOptions:
     """models × precisions × prompts are embedded; dimensions × dtypes are cuts of the same vectors.
 
-    dimensions: None is full width; a width that a model does not have is left out, and said. baselines: BM25, and its
-    fusion with each embedding at full width, on retrieval tasks. language: of BM25's stemmer, ISO 639-1. price_per_hour:
+    recipe: words about the models, each with its model's name (`engine.opening`). dimensions: None is full width; a
+    width that a model does not have is left out, and said. baselines: BM25, and its fusion with each embedding at full
+    width, on retrieval tasks. language: of BM25's stemmer, ISO 639-1. price_per_hour:
     of the machine, in any currency. tolerance: what the recommended system may lose to the best, in units of the
     metric. n_probe: texts that speed is measured with. folder: where reports and everything kept for another run go.
     """
@@ -35,6 +36,7 @@ class CompareOptions:
     models: tuple[str, ...]
     data: tuple[Path, ...]
     folder: Path
+    recipe: tuple[str, ...] = ()
     dimensions: tuple[int | None, ...] = (None,)
     dtypes: tuple[StoredDtype, ...] = ("float32",)
     precisions: tuple[str, ...] = ("auto",)

@@ -31,7 +31,7 @@ from sememe.evaluation.tasks.scoring import Origin
 OVERALL = ""
 _BM25 = "BM25"
 
-OpenModel = Callable[[str, str, bool], OpenedModel]
+OpenModel = Callable[[str, str, tuple[str, ...], bool], OpenedModel]
 Measure = Callable[[Probe], Measured]
 
 
@@ -111,7 +111,7 @@ class _Comparing:
 
     def _add_run(self, asked: Run, retrieval: Sequence[RetrievalTask], words: Mapping[str, lexical.LexicalRun]) -> None:
         self._say(f"{asked.name}: loading")
-        opened = self._open(asked.model, asked.precision, self._options.offline)
+        opened = self._open(asked.model, asked.precision, self._options.recipe, self._options.offline)
         run = replace(asked, precision=opened.precision)
         if asked.precision not in ("auto", run.precision):
             self._note(f"{opened.reason}: {asked.name} is {run.precision}.")
