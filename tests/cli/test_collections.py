@@ -142,6 +142,11 @@ def test_list_stats_and_delete(docs: Path, tmp_path: Path) -> None:
     (row,) = json.loads(_run("collections", "list", "--json").stdout)["collections"]
     assert (row["name"], row["n_documents"], row["chunking"]) == ("d", 2, "tokens")
     assert "2 documents" in _run("collections", "list").stdout
+    (tmp_path / "collections/broken").mkdir()
+    (tmp_path / "collections/broken/collection.sqlite").write_bytes(b"no database " * 100)
+    listed = _run("collections", "list", "--json")
+    assert [row["name"] for row in json.loads(listed.stdout)["collections"]] == ["d"]
+    assert "broken is left out" in listed.stderr
     assert "documents    2\n" in _run("collections", "stats", "d").stdout
     assert (
         _run(

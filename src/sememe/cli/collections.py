@@ -19,6 +19,7 @@ from sememe.cli.collection_options import (
     names_in,
 )
 from sememe.cli.options import JsonOption
+from sememe.errors import SememeError
 
 app = typer.Typer(help="List collections and look after them.", no_args_is_help=True)
 
@@ -27,11 +28,17 @@ app = typer.Typer(help="List collections and look after them.", no_args_is_help=
 def list_collections(collections_dir: FolderOption = None, as_json: JsonOption = False) -> None:
     """Print every collection with its model and size."""
     folder = collections_folder(collections_dir)
-    rows = [_facts(name, folder / name) for name in names_in(folder)]
+    rows, n_unreadable = [], 0
+    for name in names_in(folder):
+        try:
+            rows.append(_facts(name, folder / name))
+        except SememeError as exc:  # the others are there all the same
+            n_unreadable += 1
+            print(f"{name} is left out: {exc}", file=sys.stderr)
     if as_json:
         print(json.dumps({"folder": str(folder), "collections": rows}, ensure_ascii=False))
         return
-    if not rows:
+    if not rows and not n_unreadable:
         print(f"no collections in {folder}; make one with `sememe index PATH -c NAME`", file=sys.stderr)
     width = max((len(str(row["name"])) for row in rows), default=0)
     for row in rows:

@@ -7,7 +7,8 @@ them: results with id, title and text, and one document by such an id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -19,6 +20,8 @@ from sememe.collections.collection import Collection
 from sememe.collections.documents import MetadataValue
 from sememe.collections.hits import Hit
 from sememe.errors import InputError, NotFound, SememeError
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -100,7 +103,7 @@ def build_server(library: Library, *, version: str) -> MCPServer[None]:
     @server.tool(annotations=_READS_ONLY)
     async def list_collections() -> list[CollectionSummary]:
         """Every collection: its name, how many documents it holds, its embedding model and language."""
-        return await _answered(lambda: [_summary(library, name) for name in library.names()])
+        return await _answered(lambda: list(_summaries(library)))
 
     @server.tool(annotations=_READS_ONLY)
     async def search(
@@ -131,6 +134,14 @@ async def _answered(work: Callable[[], Answer]) -> Answer:
         return await asyncio.to_thread(work)
     except SememeError as exc:
         raise ToolError(str(exc)) from exc
+
+
+def _summaries(library: Library) -> Iterator[CollectionSummary]:
+    for name in library.names():
+        try:
+            yield _summary(library, name)
+        except SememeError as exc:  # one that is damaged does not hide the others
+            logger.warning("%s is left out of the list: %s", name, exc)
 
 
 def _summary(library: Library, name: str) -> CollectionSummary:

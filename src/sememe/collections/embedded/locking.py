@@ -42,8 +42,8 @@ def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise Overloaded(
-                    f"The collection {path.parent.name} is being written by {_holder(path)}. It was waited for {wait_seconds:g} s; try again "
-                    "when it is done, or end it: nothing it has acknowledged is lost.",
+                    f"The collection {path.parent.name} is being written by {_holder(path)}. It was waited for "
+                    f"{wait_seconds:g} s; try again when it is done, or end it: nothing it has acknowledged is lost.",
                     retry_after_seconds=max(wait_seconds, 1.0),
                 ) from None
             time.sleep(_POLL_SECONDS)
