@@ -365,7 +365,7 @@ class OpenVinoBackend:
         if self._n_threads:
             options["INFERENCE_NUM_THREADS"] = self._n_threads
         if precision == "int8":
-            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
+            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 64
         if n_mapped_bytes(parameters.values()) < _WORTH_GIVING_BACK:
             return OpenVinoProgram(self._core.compile_model(model, "CPU", options), batch.feeds, names, parameters)
         give_back(parameters.values())  # what checking the weights has read
