@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tests.fakes import FakeEmbedder
 
-from sememe.collections.collection import Collection, UpsertReport
+from sememe.collections.collection import Collection
 from sememe.collections.documents import Chunk, Document
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.collections.store import EmbeddedDocument
+from sememe.collections.upserting import UpsertReport
 from sememe.errors import CollectionMismatch, InputError, NotFound
 
 WORDS = "amber birch cedar dune ember fjord grove heath islet jetty knoll lagoon marsh oasis pond reef".split()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,61 +14,28 @@ from numpy.typing import NDArray
 from sememe.collections.about import About
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.context import Context, CountTokens, make_context
-from sememe.collections.documents import Chunk, Chunker, Document, searchable_text, whole_document
-from sememe.collections.embedded.store import EmbeddedStore, Sizes
+from sememe.collections.documents import Chunk, Chunker, Document, whole_document
+from sememe.collections.embedded.store import EmbeddedStore
 from sememe.collections.embedding import (
     check_space,
     describe_collection,
-    document_options,
-    in_windows,
-    own_rows,
+    needed,
     query_options,
 )
 from sememe.collections.filters import Filter, In, kind_of, parse_filter
 from sememe.collections.hits import Hit
 from sememe.collections.options import CollectionOptions, Retriever, SearchOptions
+from sememe.collections.preparing import Preparation
 from sememe.collections.searching import Query, RerankFunction, resolve_mode, search
+from sememe.collections.stats import CollectionStats, stats_of
 from sememe.collections.store import Counts, EmbeddedDocument, StoredDocument, VectorStore
 from sememe.collections.stores.places import Opened, create_store, is_address, open_store
+from sememe.collections.upserting import UpsertReport, upsert
 from sememe.errors import CollectionMismatch, InputError
 from sememe.lexical import Analyzer, analyze
-from sememe.records import Embeddings, Output, TextEmbedder
+from sememe.records import Output, TextEmbedder
 
 logger = logging.getLogger(__name__)
-
-_WINDOW_DOCUMENTS = 2048
-
-
-@dataclass(frozen=True)
-class UpsertReport:
-    """What an upsert did, in documents. described: only title, source or metadata changed. n_chunks: embedded."""
-
-    added: int = 0
-    changed: int = 0
-    described: int = 0
-    unchanged: int = 0
-    n_chunks: int = 0
-
-    def __add__(self, other: UpsertReport) -> UpsertReport:
-        return UpsertReport(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.described + other.described,
-            self.unchanged + other.unchanged,
-            self.n_chunks + other.n_chunks,
-        )
-
-
-@dataclass(frozen=True)
-class CollectionStats:
-    """sizes: None where a database keeps it. recall: the part of the true 10 nearest that dense search finds, on a sample;
-    None without dense vectors, and where a database keeps it."""
-
-    documents: int
-    chunks: int
-    generation: int
-    sizes: Sizes | None
-    recall: float | None
 
 
 class Collection:
@@ -84,6 +50,7 @@ class Collection:
         """On any store. Raises CollectionMismatch for an embedder of another space than the stored vectors."""
         self.store, self.about, self.embedder, self._chunker = store, about, embedder, chunker
         self._analyzer = Analyzer(language=about.options.language)
+        self._preparation = Preparation(about, self._analyzer)
         if embedder is not None:
             check_space(about, embedder)
         if about.options.lexical and self._analyzer.fingerprint != about.analysis:
@@ -157,76 +124,14 @@ class Collection:
         on_progress: called with what each transaction did, when it is safe on disk. A run that was ended goes on where it
         stopped when it is given the same documents. Raises InputError for an id that comes twice.
         """
-        total = UpsertReport()
-        for window in self._windows(documents):
-            report = self._upsert_window(window)
-            total += report
-            if on_progress is not None:
-                on_progress(report)
-        return total
-
-    def _windows(self, documents: Iterable[Document]) -> Iterator[list[tuple[Document, StoredDocument | None]]]:
-        """Documents with what is stored of them, so many that a window's new chunks are embedded together."""
-        seen: set[str] = set()
-        some: list[Document] = []
-        for document in documents:
-            if document.id in seen:
-                raise InputError(
-                    f"The id {document.id!r} comes twice among the documents of one upsert; expected each once."
-                )
-            seen.add(document.id)
-            some.append(document)
-            if len(some) == _WINDOW_DOCUMENTS:
-                yield self._with_stored(some)
-                some = []
-        if some:
-            yield self._with_stored(some)
-
-    def _with_stored(self, documents: Sequence[Document]) -> list[tuple[Document, StoredDocument | None]]:
-        ids = tuple(document.id for document in documents)
-        stored = {found.id: found for found in self.store.documents(In("@id", ids, tuple(map(kind_of, ids))))}
-        return [(document, stored.get(document.id)) for document in documents]
-
-    def _upsert_window(self, window: Sequence[tuple[Document, StoredDocument | None]]) -> UpsertReport:
-        new = [document for document, stored in window if stored is None]
-        same = [
-            (document, stored) for document, stored in window if stored and stored.content_hash == document.content_hash
-        ]
-        changed = [d for d, stored in window if stored and stored.content_hash != d.content_hash]
-        described = [d for d, stored in same if (d.source, d.metadata) != (stored.source, stored.metadata)]
-        n_chunks = 0
-        for some, chunks in in_windows([*new, *changed], self._chunker):
-            self.store.upsert([self._complete(one) for one in self.embedded(some, chunks)])
-            n_chunks += sum(map(len, chunks))
-        if described:
-            self.store.describe(described)
-        return UpsertReport(len(new), len(changed), len(described), len(same) - len(described), n_chunks)
+        return upsert(self.store, self._preparation, self.embedder, self._chunker, documents, on_progress)
 
     def embedded(self, documents: Sequence[Document], chunks: Sequence[Sequence[Chunk]]) -> list[EmbeddedDocument]:
         """The documents with their chunks' vectors, for `upsert_embedded`, which adds the words. Nothing is stored.
 
         Raises InputError without an embedder.
         """
-        texts = [self._text(d, chunk) for d, its in zip(documents, chunks, strict=True) for chunk in its]
-        vectors = self._embed_documents(texts) if self.about.options.outputs else None
-        made, start = [], 0
-        for document, its in zip(documents, chunks, strict=True):
-            stop = start + len(its)
-            made.append(own_rows(document, tuple(its), vectors, None, slice(start, stop)))
-            start = stop
-        return made
-
-    def _text(self, document: Document, chunk: Chunk) -> str:
-        return searchable_text(document, chunk) if self.about.options.with_title else chunk.text
-
-    def _embed_documents(self, texts: Sequence[str]) -> Embeddings:
-        embeddings = self._need_embedder().embed(texts, document_options(self.about.options))
-        if embeddings.fingerprint != self.about.fingerprint:
-            raise CollectionMismatch(
-                f"The embedder gave vectors of the space {embeddings.fingerprint}; this collection keeps "
-                f"{self.about.fingerprint}."
-            )
-        return embeddings
+        return self._preparation.embedded(documents, chunks, self.embedder)
 
     def upsert_embedded(self, documents: Sequence[EmbeddedDocument], *, fingerprint: str) -> None:
         """Store documents whose vectors are ready: late chunking, imports. fingerprint: of the space of the vectors.
@@ -239,19 +144,7 @@ class Collection:
                 f"The vectors are of the space {fingerprint}; this collection keeps {self.about.fingerprint} "
                 f"({self.about.model}). Embed the texts with that model, or migrate the collection."
             )
-        self.store.upsert([self._complete(one) for one in documents])
-
-    def _complete(self, one: EmbeddedDocument) -> EmbeddedDocument:
-        """With words, and refused where a kind is missing that the collection keeps."""
-        for kind in self.about.options.outputs:
-            if getattr(one, kind) is None and one.chunks:
-                raise InputError(
-                    f"Document {one.document.id!r} comes without {kind} vectors, which this collection keeps."
-                )
-        if one.words is not None or not self.about.options.lexical:
-            return one
-        words = tuple(tuple(analyze(self._text(one.document, chunk), self._analyzer)) for chunk in one.chunks)
-        return EmbeddedDocument(one.document, one.chunks, one.dense, one.sparse, one.multi_vector, words)
+        self.store.upsert([self._preparation.with_words(one) for one in documents])
 
     def delete(self, *, ids: Sequence[str] | None = None, where: Mapping[str, object] | None = None) -> int:
         """Remove documents by id or by filter; gives how many there were. Raises InputError unless one of both is given."""
@@ -292,7 +185,7 @@ class Collection:
         words = tuple(analyze(text, self._analyzer)) if with_words else None
         if not outputs:
             return Query(text, words)
-        embedded = self._need_embedder().embed([text], query_options(self.about.options, outputs))
+        embedded = needed(self.embedder, self.about).embed([text], query_options(self.about.options, outputs))
         dense = embedded.dense[0].astype(np.float32) if embedded.dense is not None else None
         lists = embedded.multi_vector[0] if embedded.multi_vector is not None else None
         return Query(text, words, dense, embedded.sparse, lists)
@@ -349,7 +242,7 @@ class Collection:
         collection's own model, which are about as many.
         """
         hits = self.search(question, k, options, where=where, rerank=rerank, with_text=True)
-        counter = None if count_tokens is not None else TokenCounter(self._need_embedder())
+        counter = None if count_tokens is not None else TokenCounter(needed(self.embedder, self.about))
         return make_context(question, hits, max_tokens, count_tokens or counter.quick)  # type: ignore[union-attr]
 
     def get(self, document_id: str) -> Document:
@@ -381,11 +274,7 @@ class Collection:
 
     def stats(self) -> CollectionStats:
         """Counts, room on disk, and how well the first pass of dense search does. Reads a sample of the vectors."""
-        counts, sizes, recall = self.store.count(), None, None
-        if isinstance(self.store, EmbeddedStore):
-            sizes = self.store.sizes()
-            recall = self.store.check() if "dense" in self.about.options.outputs else None
-        return CollectionStats(counts.documents, counts.chunks, counts.generation, sizes, recall)
+        return stats_of(self.store, self.about)
 
     def snapshot(self, folder: Path) -> None:
         """Copy it as it is now, while others read and write. The copy is a collection; `restore` puts one back."""
@@ -425,13 +314,6 @@ class Collection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _need_embedder(self) -> TextEmbedder:
-        if self.embedder is None:
-            raise InputError(
-                f"This collection was opened without its model, {self.about.model}: only words and ready vectors can be used."
-            )
-        return self.embedder
 
 
 def _parsed(where: Mapping[str, object] | None) -> Filter | None:

@@ -57,6 +57,15 @@ def check_space(about: About, embedder: TextEmbedder) -> None:
         )
 
 
+def needed(embedder: TextEmbedder | None, about: About) -> TextEmbedder:
+    """The embedder. Raises InputError for none."""
+    if embedder is None:
+        raise InputError(
+            f"This collection was opened without its model, {about.model}: only words and ready vectors can be used."
+        )
+    return embedder
+
+
 def in_windows(
     documents: Sequence[Document], chunker: Chunker
 ) -> Iterator[tuple[list[Document], list[Sequence[Chunk]]]]:
