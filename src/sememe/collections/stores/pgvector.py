@@ -9,13 +9,11 @@ snapshot (REPEATABLE READ), one writer at a time holds an advisory lock.
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +22,20 @@ from sememe.collections.about import About
 from sememe.collections.documents import Document
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.writing import check_upsert
-from sememe.collections.filters import Filter, kind_of
+from sememe.collections.filters import Filter
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores import pgvector_schema as schema
-from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text, stored_text
-from sememe.errors import InputError, NotFound, Overloaded, RemoteError, SememeError
+from sememe.collections.stores import pgvector_writing as writing
+from sememe.collections.stores.pgvector_connection import (
+    WAIT_SECONDS,
+    check_name,
+    connect,
+    statement,
+    translated,
+    use_schema,
+)
+from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text
+from sememe.errors import InputError, NotFound, SememeError
 from sememe.lexical.bm25 import K1, B
 from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
@@ -37,7 +44,6 @@ from sememe.similarity import maxsim
 _INDEXED_FROM = 10_000
 # A filter that lets so few chunks through is answered exactly: the index would find them late or not at all.
 _FEW = 10_000
-_WAIT_SECONDS = 30
 _LISTS_AT_ONCE = 500
 _DOCUMENT = "d.id, d.source, d.title, d.metadata"
 
@@ -61,32 +67,32 @@ class PgVectorStore:
         self._codec = _codec(about)
         self._lock = threading.RLock()
         self._depth = 0
-        self._reader = _connect(conninfo, name)
-        self._writer = _connect(conninfo, name)
+        self._reader = connect(conninfo, name)
+        self._writer = connect(conninfo, name)
 
     @classmethod
     def create(cls, conninfo: str, name: str, about: About) -> PgVectorStore:
         """Begin a collection. Raises InputError where one of this name is already, or for what pgvector does not keep."""
-        _check_name(name)
+        check_name(name)
         statements = schema.tables(about)
-        with _connect(conninfo, None) as connection, _translated(), connection.transaction():
+        with connect(conninfo, None) as connection, translated(), connection.transaction():
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             there = "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s"
             if connection.execute(there, (name,)).fetchone():
                 raise InputError(
                     f"The database has a schema {name!r} already. Open it, delete it, or take another name."
                 )
-            connection.execute(_sql(f'CREATE SCHEMA "{name}"'))
-            _use_schema(connection, name)
-            connection.execute(_sql(statements))
+            connection.execute(statement(f'CREATE SCHEMA "{name}"'))
+            use_schema(connection, name)
+            connection.execute(statement(statements))
             connection.execute("INSERT INTO about VALUES (%s, 0, 0, 0)", (about.to_json(),))
         return cls(conninfo, name, about)
 
     @classmethod
     def open(cls, conninfo: str, name: str) -> PgVectorStore:
         """Open what is stored. Raises NotFound."""
-        _check_name(name)
-        with _connect(conninfo, name) as connection, _translated():
+        check_name(name)
+        with connect(conninfo, name) as connection, translated():
             there = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = 'about'"
             if connection.execute(there, (name,)).fetchone() is None:
                 raise NotFound(f"The database has no collection {name!r}.")
@@ -98,9 +104,9 @@ class PgVectorStore:
     @staticmethod
     def drop(conninfo: str, name: str) -> None:
         """Delete the collection and all it holds; no error where there is none."""
-        _check_name(name)
-        with _connect(conninfo, None) as connection, _translated():
-            connection.execute(_sql(f'DROP SCHEMA IF EXISTS "{name}" CASCADE'))
+        check_name(name)
+        with connect(conninfo, None) as connection, translated():
+            connection.execute(statement(f'DROP SCHEMA IF EXISTS "{name}" CASCADE'))
 
     def close(self) -> None:
         with self._lock:
@@ -111,7 +117,7 @@ class PgVectorStore:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        with self._lock, _translated():
+        with self._lock, translated():
             if self._depth == 0:
                 self._reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self._depth += 1
@@ -122,9 +128,9 @@ class PgVectorStore:
                 if self._depth == 0 and not self._reader.closed:
                     self._reader.execute("ROLLBACK")
 
-    def _rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self.reading():
-            return self._reader.execute(_sql(statement), parameters).fetchall()
+            return self._reader.execute(statement(sql), parameters).fetchall()
 
     def dense(self, query: NDArray[np.float32], k: int, where: Filter | None = None) -> list[Scored]:
         codec = self._dense_codec()
@@ -133,7 +139,7 @@ class PgVectorStore:
         distance = f"dense {operator} %s::{schema.dense_type(self.about)}"
         with self.reading():
             if self._is_worth_an_index(where):
-                self._reader.execute(_sql(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, 2 * k))}"))
+                self._reader.execute(statement(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, 2 * k))}"))
                 self._reader.execute("SET LOCAL hnsw.iterative_scan = strict_order")
                 self._reader.execute("SET LOCAL hnsw.max_scan_tuples = 1000000")
                 allowed, parameters = self._allowed(where)
@@ -260,88 +266,41 @@ class PgVectorStore:
         check_upsert(documents)
         prepared = [self._prepared(one) for one in documents]
         with self._writing() as connection:
-            self._remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(one.document.id) for one in documents]])
-            self._put(connection, documents, prepared)
+            writing.remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(one.document.id) for one in documents]])
+            writing.put(connection, documents, prepared)
         self._tend()
 
     def describe(self, documents: Sequence[Document]) -> None:
         with self._writing() as connection:
             for document in documents:
-                sql = "UPDATE documents SET source = %s, title = %s, metadata = %s WHERE id_hash = %s RETURNING row"
-                row = connection.execute(
-                    sql, (*schema.document_values(document), schema.hash_of(document.id))
-                ).fetchone()
-                if row is None:
+                if not writing.describe(connection, document):
                     raise NotFound(f"There is no document {document.id!r} in the collection {self._name!r}.")
-                connection.execute("DELETE FROM fields WHERE document = %s", row)
-                _copy(connection, "fields", _fields(row[0], document))
 
     def delete(self, ids: Sequence[str]) -> int:
         with self._writing() as connection:
-            return self._remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(id) for id in ids]])
+            return writing.remove(connection, "d.id_hash = ANY(%s)", [[schema.hash_of(id) for id in ids]])
 
     def delete_where(self, where: Filter) -> int:
         parameters: list[Parameter] = []
         asked = condition(where, parameters)
         with self._writing() as connection:
-            return self._remove(connection, asked, parameters)
+            return writing.remove(connection, asked, parameters)
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
         """One transaction, as the only writer of the collection."""
         if self._depth:
             raise SememeError("A change inside `reading()` would not be seen by it; end it first.")
-        with self._lock, _translated(), self._writer.transaction():
-            self._writer.execute(_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+        with self._lock, translated(), self._writer.transaction():
+            self._writer.execute(statement(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
             self._writer.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"sememe {self._name}",))
             yield self._writer
             self._writer.execute("UPDATE about SET generation = generation + 1")
-
-    def _remove(self, connection: Any, asked: str, parameters: Sequence[object]) -> int:
-        of = f"SELECT d.row FROM documents d WHERE {asked}"
-        counted = f"""UPDATE about SET n_chunks = n_chunks - s.n, n_words = about.n_words - s.words FROM (
-            SELECT count(*) AS n, coalesce(sum(c.n_words), 0) AS words FROM chunks c WHERE c.document IN ({of})) s"""
-        connection.execute(_sql(counted), parameters)
-        return int(connection.execute(_sql(f"DELETE FROM documents WHERE row IN ({of})"), parameters).rowcount)
 
     def _prepared(self, one: EmbeddedDocument) -> NDArray[np.float32] | None:
         if one.dense is None or self._codec is None:
             return None
         return self._codec.prepared(one.dense, f"document {one.document.id!r}")
-
-    def _put(
-        self, connection: Any, documents: Sequence[EmbeddedDocument], dense: Sequence[NDArray[np.float32] | None]
-    ) -> None:
-        """All of them in one COPY for each table."""
-        rows = _numbers(connection, "pg_get_serial_sequence('documents', 'row')", len(documents))
-        n_chunks = sum(len(one.chunks) for one in documents)
-        free = iter(_numbers(connection, "'chunk_rows'", n_chunks))
-        keys = [[next(free) for _ in one.chunks] for one in documents]
-        _copy(connection, "documents", (_document_values(one, row) for one, row in zip(documents, rows, strict=True)))
-        _copy(
-            connection,
-            "fields",
-            (v for one, row in zip(documents, rows, strict=True) for v in _fields(row, one.document)),
-        )
-        _copy(
-            connection,
-            "chunks",
-            (
-                _chunk_values(one, i, key, row, vectors)
-                for one, row, its, vectors in zip(documents, rows, keys, dense, strict=True)
-                for i, key in enumerate(its)
-            ),
-        )
-        _copy(
-            connection, "words", (v for one, its in zip(documents, keys, strict=True) for v in _word_values(one, its))
-        )
-        _copy(
-            connection,
-            "weights",
-            (v for one, its in zip(documents, keys, strict=True) for v in _weight_values(one, its)),
-        )
-        n_words = sum(len(words) for one in documents for words in one.words or ())
-        connection.execute("UPDATE about SET n_chunks = n_chunks + %s, n_words = n_words + %s", (n_chunks, n_words))
 
     def _tend(self) -> None:
         """Build the index when there is enough to make it worth while; it grows by itself from then on."""
@@ -351,65 +310,15 @@ class PgVectorStore:
             return
         kind = "halfvec" if self.about.options.dtype == "float16" else "vector"
         operators = f"{kind}_{schema.OPERATORS[self._codec.similarity][1]}_ops"
-        with self._lock, _translated():
+        with self._lock, translated():
             self._writer.execute(
-                _sql(f"CREATE INDEX IF NOT EXISTS chunks_dense ON chunks USING hnsw (dense {operators})")
+                statement(f"CREATE INDEX IF NOT EXISTS chunks_dense ON chunks USING hnsw (dense {operators})")
             )
 
     def _dense_codec(self) -> VectorCodec:
         if self._codec is None:
             raise InputError(f"The collection {self._name!r} keeps no dense vectors.")
         return self._codec
-
-
-def _chunk_values(
-    one: EmbeddedDocument, i: int, key: int, document: int, dense: NDArray[np.float32] | None
-) -> tuple[object, ...]:
-    chunk = one.chunks[i]
-    place = (chunk.place.unit, chunk.place.first, chunk.place.last) if chunk.place else (None, None, None)
-    vector = None if dense is None else schema.vector_text(dense[i])
-    lists = None if one.multi_vector is None else one.multi_vector[i].astype("<f2").tobytes()
-    n_words = len(one.words[i]) if one.words is not None else 0
-    heading, text = stored_text(chunk.heading), stored_text(chunk.text)
-    return (key, document, i, chunk.start, chunk.end, *place, heading, text, n_words, vector, lists)
-
-
-def _numbers(connection: Any, sequence: str, n: int) -> list[int]:
-    """The next n of a sequence."""
-    found = connection.execute(_sql(f"SELECT nextval({sequence}) FROM generate_series(1, %s)"), (n,))
-    return [number for (number,) in found]
-
-
-def _copy(connection: Any, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-    with connection.cursor() as cursor, cursor.copy(_sql(f"COPY {table} FROM STDIN")) as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
-def _document_values(one: EmbeddedDocument, row: int) -> tuple[object, ...]:
-    document = one.document
-    source, title, metadata = schema.document_values(document)
-    id, text = stored_text(document.id), stored_text(document.text)
-    return (row, schema.hash_of(document.id), id, source, title, text, metadata, document.content_hash, len(one.chunks))
-
-
-def _word_values(one: EmbeddedDocument, keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
-    for key, words in zip(keys, one.words or (), strict=one.words is not None):
-        yield from ((schema.word_number(word), key, times) for word, times in Counter(words).items())
-
-
-def _weight_values(one: EmbeddedDocument, keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
-    if one.sparse is not None:
-        for i, key in enumerate(keys):
-            yield from ((term, key, weight) for term, weight in one.sparse.weights(i).items())
-
-
-def _fields(row: int, document: Document) -> Iterator[tuple[object, ...]]:
-    for key, value in document.metadata.items():
-        kind = kind_of(value)
-        text = stored_text(str(value)) if kind == "text" else None
-        number = Decimal(value) if kind == "number" else None
-        yield row, stored_text(key), text, number, value if kind == "bool" else None
 
 
 def _asked(words: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -422,62 +331,3 @@ def _codec(about: About) -> VectorCodec | None:
     if "dense" not in about.options.outputs:
         return None
     return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)
-
-
-def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > 63 or '"' in name or "\0" in name or name.startswith("pg_"):
-        raise InputError(
-            f'A collection in PostgreSQL is a schema; {name!r} is no name for one (1 to 63 bytes, no ", not pg_…).'
-        )
-
-
-def _connect(conninfo: str, name: str | None) -> Any:
-    try:
-        import psycopg
-    except ImportError as exc:
-        raise InputError("PostgreSQL needs the extra pgvector: pip install 'sememe[pgvector]'.") from exc
-    try:
-        connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, client_encoding="utf8")
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as exc:
-        said = _without_password(str(exc).strip(), conninfo)
-        raise RemoteError(
-            f"PostgreSQL cannot be reached: {said}. Check the address and that the server runs."
-        ) from None
-    if name is not None:
-        _use_schema(connection, name)
-    return connection
-
-
-def _without_password(text: str, conninfo: str) -> str:
-    """libpq repeats parts of an address that it cannot read."""
-    mark = re.match(r"\w+://[^/@]*?:([^/@]+)@", conninfo)
-    return text.replace(mark[1], "…") if mark else text
-
-
-def _use_schema(connection: Any, name: str) -> None:
-    connection.execute("SELECT set_config('search_path', %s, false)", (f'"{name}", public',))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """psycopg's errors as ours."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.errors.LockNotAvailable as exc:
-        raise Overloaded(
-            f"Another process has been writing to the collection for {_WAIT_SECONDS} s. Try again when it is done.",
-            retry_after_seconds=_WAIT_SECONDS,
-        ) from exc
-    except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
-        raise RemoteError(
-            f"PostgreSQL does not answer: {exc}. What was acknowledged is stored; open the collection again."
-        ) from exc
-    except psycopg.DatabaseError as exc:
-        raise SememeError(f"PostgreSQL refused a statement: {exc}") from exc
-
-
-def _sql(statement: str) -> LiteralString:
-    """Statements are put together from our own words only; every value of a user is a parameter."""
-    return statement  # type: ignore[return-value]
