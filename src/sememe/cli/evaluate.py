@@ -93,7 +93,7 @@ def evaluate(
     A folder of documents without labels becomes a synthetic test: its titles, headings and sentences are queries.
     A model that reads pairs (a cross-encoder) orders candidates, in retrieval the 100 best by BM25.
     """
-    from sememe.cli.evaluating import evaluate_task, open_scorer, read_outputs
+    from sememe.cli.evaluating import evaluate_task, open_scorer, read_outputs, task_bar
     from sememe.cli.evaluation_tables import print_results, write_items
     from sememe.evaluation.bootstrap import BootstrapOptions
     from sememe.evaluation.datasets import DataOptions
@@ -132,7 +132,9 @@ def evaluate(
         results = [run_pairs(some, scorer, Origin(embedder.name, embedder.revision, ""), options) for some in tasks]
     else:
         results = [evaluate_task(some, embedder, options, kinds, dtype, cache) for some in tasks]
-    results += [evaluate_rag(path.stem, rows, embedder, asked, options) for path, rows in questions]
+    for path, rows in questions:
+        with task_bar(path.stem, "question") as show:
+            results.append(evaluate_rag(path.stem, rows, embedder, asked, options, on_progress=show))
     if per_query is not None:
         write_items(per_query, results)
     if as_json:
@@ -178,7 +180,7 @@ def _make_from_documents(path: Path, options: DataOptions, judge: Judge | None) 
     if judge is None:
         return make_test_set(path.resolve().name, documents, made)
     return make_test_set(
-        path.resolve().name, documents, made, ask=lambda passage: judge.ask(ASK_PASSAGE, {"passage": passage}).strip()
+        path.resolve().name, documents, made, ask=lambda passage: judge.ask(ASK_PASSAGE, {"passage": passage})
     )
 
 

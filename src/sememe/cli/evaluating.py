@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,22 +36,29 @@ def evaluate_task(
     cache: Path | None,
 ) -> TaskResult:
     """With a bar on a terminal. kinds: what is compared, () where the model decides. Raises InputError."""
-    from tqdm import tqdm
-
     from sememe.engine.embedder import Embedder
     from sememe.evaluation.kinds import chosen_outputs
 
     gives = embedder.outputs if isinstance(embedder, Embedder) else OUTPUTS  # a server refuses what it has not
     chosen = chosen_outputs(gives, kinds, embedder.name)
-    with tqdm(unit="text", desc=task.name, disable=None, leave=False) as bar:
-
-        def show(n_done: int, n_texts: int) -> None:
-            bar.total = n_texts
-            bar.update(n_done - bar.n)
-
+    with task_bar(task.name, "text") as show:
         if chosen == ("dense",):
             return _with_vectors(task, embedder, options, dtype, cache, show)
         return _with_kinds(task, embedder, options, chosen, dtype, cache, show)
+
+
+@contextmanager
+def task_bar(name: str, unit: str) -> Iterator[Progress]:
+    """A bar on a terminal, moved by how many are done and how many there are."""
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, desc=name, disable=None, leave=False) as bar:
+
+        def show(n_done: int, n: int) -> None:
+            bar.total = n
+            bar.update(n_done - bar.n)
+
+        yield show
 
 
 def _with_vectors(

@@ -35,9 +35,13 @@ def print_results(results: Sequence[TaskResult]) -> None:
             print(f"mean\t{kind}\t{some[0].main}\t{mean:.4f}\t{len(some)} tasks")
     for result in results:
         counts, seconds = result.counts, result.seconds
+        embedded = (
+            f"{counts.n_texts:,} texts, {counts.n_tokens:,} tokens, {counts.n_truncated:,} cut; embedded in "
+            f"{seconds.embed:.1f} s, "
+        )
         print(
-            f"{result.name}: {counts.n_texts:,} texts, {counts.n_tokens:,} tokens, {counts.n_truncated:,} cut; embedded in "
-            f"{seconds.embed:.1f} s, scored in {seconds.score:.1f} s; {result.model}, space {result.fingerprint}",
+            f"{result.name}: {embedded if counts.n_texts else ''}{counts.n_items:,} items scored in {seconds.score:.1f} s; "
+            f"{result.model}, space {result.fingerprint}",
             file=sys.stderr,
         )
         for note in result.notes:

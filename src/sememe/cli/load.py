@@ -15,8 +15,6 @@ from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offli
 from sememe.errors import InputError
 from sememe.evaluation.load.options import LoadOptions
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def load(
     target: Annotated[
@@ -104,7 +102,7 @@ def load(
         address = read_address(url, path, key)
         if model is None:
             model = asking.first_model(address) if dialect == "openai" else "the one it has"
-        if pid is None and address.host in _LOOPBACK:
+        if pid is None and address.is_loopback:
             pid = listening_process(address.port)
         result = run_load(address, make_dialect(dialect, model), model, mix, options, pid)
     if html is not None:

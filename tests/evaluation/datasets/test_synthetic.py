@@ -48,6 +48,18 @@ def test_a_language_model_may_ask() -> None:
     assert "about Cats slee?" in task.queries
 
 
+def test_only_the_questions_that_are_wanted_are_asked_for_and_empty_ones_left_out() -> None:
+    asked: list[str] = []
+
+    def ask(passage: str) -> str:
+        asked.append(passage)
+        return " " if len(asked) == 1 else f"about {passage[:9]}?"
+
+    task = make_test_set("docs", DOCUMENTS, SyntheticOptions(n_queries=4, kinds=("sentence",)), ask=ask)
+    assert 1 < len(asked) <= 2, "half of four"
+    assert sum(query_id.startswith("generated") for query_id in task.query_ids) == len(asked) - 1
+
+
 def test_too_little_text_is_refused() -> None:
     with pytest.raises(InputError, match="0 passages"):
         make_test_set("docs", [Document("a", " ")])

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from sememe.evaluation.load.options import Level, LoadOptions, Loop, read_levels
 from sememe.evaluation.load.records import LoadResult
 from sememe.evaluation.load.report import lines, to_html, to_json
 from sememe.evaluation.load.running import ServerUnreachable, arrivals, run_load
-from sememe.evaluation.load.watching import listening_process
+from sememe.evaluation.load.watching import Watcher, listening_process
 
 MIX = Mix((*((f"text {'x' * i}",) for i in range(9)), ("one", "two")), "a test", numbered=True)
 
@@ -44,6 +45,41 @@ def test_closed_loop_counts_every_request_and_checks_vectors() -> None:
     assert json.loads(json.dumps(to_json(found)))["stages"][0]["ok"] == one.ok
     assert "<svg" in to_html(found)
     assert any("smallest cosine" in line for line in lines(found))
+
+
+def test_the_gpu_is_watched_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '10, 100'\necho '35, 200'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with server(Behaviour()) as url:
+        found = run(url, LoadOptions(levels=read_levels("closed", "1"), stage_seconds=1.2))
+    first = found.moments[0]
+    assert (first.gpu_percent, first.gpu_memory_bytes) == (35.0, 300 * 2**20)
+    assert any(line.startswith("GPU: 35 % on average, 35 % and 315 MB at most") for line in lines(found))
+    assert "The GPU, all its processes" in to_html(found)
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"), [(None, "there is no nvidia-smi here"), ("failed", "nvidia-smi tells nothing")]
+)
+def test_why_no_gpu_is_known_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str | None, reason: str
+) -> None:
+    if says is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with server(Behaviour()) as url:
+        found = run(url, LoadOptions(levels=read_levels("closed", "1"), stage_seconds=0.6))
+    assert f"GPU: not known, since {reason}." in lines(found)
+    assert to_json(found)["gpu_unknown"] == reason
+    assert "The GPU" not in to_html(found)
+
+
+def test_anothers_machine_has_not_this_ones_gpu() -> None:
+    with Watcher(None, lambda: 0.0, is_here=False) as watcher:
+        assert watcher.gpu_unknown == "the server is not on this machine"
 
 
 @pytest.mark.parametrize("loop", ["closed", "open"])

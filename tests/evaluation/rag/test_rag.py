@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fakes import FakeEmbedder
 from sememe.errors import InputError, SememeError
 from sememe.evaluation.rag.judge import Judge, JudgeOptions
 from sememe.evaluation.rag.metrics import context_precision, context_recall, evaluate_rag
+from sememe.evaluation.rag.prompts import QUESTIONS
 from sememe.evaluation.rag.records import RagRow, read_rag
 
 ROW = RagRow("1", "who purrs", ("cats purr", "dogs bark"), (True, False), 2, "Cats purr. Birds swim.")
@@ -22,18 +24,26 @@ ROW = RagRow("1", "who purrs", ("cats purr", "dogs bark"), (True, False), 2, "Ca
 class _Handler(BaseHTTPRequestHandler):
     asked: list[dict[str, object]] = []  # noqa: RUF012 - emptied by the fixture
     broken = False
+    busy = 0
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body | {"authorization": self.headers.get("Authorization")})
+        if _Handler.busy:
+            _Handler.busy -= 1
+            self.send_response(429)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         text = body["messages"][0]["content"]
         if text.startswith("Break"):
             answer = '```json\n["Cats purr.", "Birds swim."]\n```'
         elif text.startswith("For each"):
-            answer = "[true, false]"
+            answer = "<think>The list is [1, 2].</think>\n[true, false]"
         else:
             answer = '["who purrs", "who purrs"]'
-        if self.broken:
+        if self.broken and "Tabby" in text:
             answer = "I would rather not."
         data = json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
         self.send_response(200)
@@ -50,7 +60,7 @@ def url() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    _Handler.asked, _Handler.broken = [], False
+    _Handler.asked, _Handler.broken, _Handler.busy = [], False, 0
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     server.server_close()
@@ -88,10 +98,31 @@ def test_without_a_judge_nothing_leaves() -> None:
     assert "no judge" in result.notes[0]
 
 
-def test_a_judge_that_does_not_answer_gets_words(url: str) -> None:
+def test_answers_that_cannot_be_read_count_nowhere_and_are_not_kept(url: str, tmp_path: Path) -> None:
     _Handler.broken = True
-    with pytest.raises(SememeError, match="expected a JSON list"):
-        evaluate_rag("r", [ROW], FakeEmbedder(), Judge(JudgeOptions(url, "m")))
+    bad = replace(ROW, id="2", answer="Tabby purrs.")
+    judge = Judge(JudgeOptions(url, "m", cache=tmp_path / "answers.sqlite"))
+    result = evaluate_rag("r", [bad, ROW], FakeEmbedder(), judge)
+    assert result.metric("faithfulness").value == 0.5, "of the one that could be read"
+    assert result.metric("context_precision").value == 1.0
+    assert result.items[0].values.keys() == {"context_precision", "context_recall"}
+    (note,) = result.notes
+    assert note.startswith("2 of the judge's answers could not be read")
+    assert "expected a JSON list" in note
+    _Handler.broken = False
+    assert evaluate_rag("r", [bad, ROW], FakeEmbedder(), judge).notes == (), "asked again, as nothing was kept"
+    judge.close()
+
+
+def test_a_busy_judge_is_asked_again(url: str) -> None:
+    _Handler.busy = 2
+    assert Judge(JudgeOptions(url, "m")).ask(QUESTIONS, {"n": "1", "answer": "x"})
+    _Handler.busy = 9
+    with pytest.raises(SememeError, match="answered 429"):
+        Judge(JudgeOptions(url, "m")).ask(QUESTIONS, {"n": "1", "answer": "x"})
+
+
+def test_a_judge_that_does_not_answer_gets_words() -> None:
     with pytest.raises(SememeError, match="gave no answer"):
         evaluate_rag("r", [ROW], FakeEmbedder(), Judge(JudgeOptions("http://127.0.0.1:9/v1", "m")))
     with pytest.raises(InputError, match="expected http"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ from sememe.records import Document
 
 QueryKind = Literal["title", "heading", "question", "sentence", "generated"]
 KINDS: tuple[QueryKind, ...] = ("title", "heading", "question", "sentence")
+
+_FROM: dict[QueryKind, str] = {kind: f"from {kind}s" for kind in KINDS} | {"generated": "by a language model"}
 
 NOTE = "SYNTHETIC: the queries were made from the documents; use it to compare models, not as a measure of quality"
 
@@ -58,7 +60,7 @@ class _Candidate:
     """A query, and the passages that it should find."""
 
     kind: QueryKind
-    text: str
+    text: str  # "" of one that is still to be asked for
     relevant: tuple[str, ...]
 
 
@@ -87,12 +89,16 @@ def make_test_set(
     }
     if ask is not None:
         by_kind["generated"] = [
-            _Candidate("generated", ask(passages[i].text), (passages[i].id,))
+            _Candidate("generated", "", (passages[i].id,))
             for i in sorted(generator.permutation(len(passages))[: options.n_queries].tolist())
         ]
     kinds = [kind for kind in by_kind if kind == "generated" or kind in options.kinds]
     pools = [[by_kind[kind][i] for i in generator.permutation(len(by_kind[kind]))] for kind in kinds]
     chosen = _spread(pools, options.n_queries)
+    if ask is not None:  # of those alone that are wanted: an answer may cost money
+        text_of = {passage.id: passage.text for passage in passages}
+        asked = [c if c.text else replace(c, text=ask(text_of[c.relevant[0]]).strip()) for c in chosen]
+        chosen = [c for c in asked if c.text]
     if not chosen:
         raise InputError(f"{name} has no titles, headings or sentences to make queries of.")
     return _task(name, passages, chosen)
@@ -110,7 +116,7 @@ def _task(name: str, passages: Sequence[_Passage], chosen: Sequence[_Candidate])
         document_ids=tuple(passage.id for passage in passages),
         documents=tuple(texts),
         qrels={i: dict.fromkeys(c.relevant, 1) for i, c in zip(ids, chosen, strict=True)},
-        notes=(NOTE, "queries: " + ", ".join(f"{n} from {kind}s" for kind, n in counts.items())),
+        notes=(NOTE, "queries: " + ", ".join(f"{n} {_FROM[kind]}" for kind, n in counts.items())),
         synthetic=True,
     )
 

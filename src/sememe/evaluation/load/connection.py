@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sememe.errors import InputError
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_HEAD_BYTES = 2**20
 
 
@@ -25,6 +26,11 @@ class Address:
     def url(self) -> str:
         """The whole address."""
         return f"http{'s' if self.is_tls else ''}://{self.host}:{self.port}{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine, by the names that are this machine everywhere."""
+        return self.host in _LOOPBACK
 
 
 def read_address(url: str, default_path: str, key: str = "") -> Address:

@@ -36,7 +36,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Moment:
-    """The server's process and the GPU at one time of the run. cpu: cores in use; bytes are resident; None: not known."""
+    """The server's process and the GPU at one time of the run. cpu: cores in use; bytes are resident; None: not known.
+
+    gpu_percent: of the busiest GPU's time; gpu_memory_bytes: of all processes on all GPUs.
+    """
 
     at: float
     cpu: float | None = None
@@ -83,7 +86,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """A whole run. interrupted: the user stopped it; what was under way then is not counted."""
+    """A whole run. interrupted: the user stopped it; what was under way then is not counted.
+
+    gpu_unknown: why no moment knows a GPU, "" where one does.
+    """
 
     url: str
     model: str
@@ -94,6 +100,7 @@ class LoadResult:
     checks: Checks
     n_unfinished: int
     generator_cpu: float
+    gpu_unknown: str
     interrupted: bool
 
     @cached_property

@@ -54,8 +54,11 @@ def remarks(result: LoadResult) -> list[str]:
     if gpu := [m.gpu_percent for m in result.moments if m.gpu_percent is not None]:
         memory = max(m.gpu_memory_bytes or 0 for m in result.moments)
         said.append(
-            f"GPU: {sum(gpu) / len(gpu):.0f} % on average, {memory / 1e6:,.0f} MB at most, of all processes on it."
+            f"GPU: {sum(gpu) / len(gpu):.0f} % on average, {max(gpu):.0f} % and {memory / 1e6:,.0f} MB at most, of all "
+            "processes (percent: of the busiest GPU)."
         )
+    else:
+        said.append(f"GPU: not known, since {result.gpu_unknown}.")
     late = max((stage.late_p99 for stage in result.stages), default=0.0)
     opened = any(level.loop == "open" for level in result.options.levels)
     said.append(f"This generator used {result.generator_cpu:.2f} cores.")
@@ -81,6 +84,7 @@ def to_json(result: LoadResult) -> dict[str, object]:
         "stages": [{key: _json_number(value) for key, value in stage.items()} for stage in stages],
         "checks": asdict(result.checks),
         "moments": [asdict(moment) for moment in result.moments],
+        "gpu_unknown": result.gpu_unknown,
         "generator_cpu": result.generator_cpu,
         "interrupted": result.interrupted,
         "n_unfinished": result.n_unfinished,
@@ -93,6 +97,8 @@ def to_html(result: LoadResult) -> str:
     figures = [_latency_chart(result), _distribution_chart(result), _rate_chart(result)]
     if any(m.memory_bytes for m in result.moments):
         figures.append(_process_chart(result))
+    if not result.gpu_unknown:
+        figures.append(_gpu_chart(result))
     return page(
         f"Load on {result.model}",
         [
@@ -167,3 +173,10 @@ def _process_chart(result: LoadResult) -> str:
     cores = [Point(m.at, m.cpu * 100) for m in result.moments if m.cpu is not None]
     series = [Series("memory, MB", memory, marked=False), Series("processor, % of a core", cores, marked=False)]
     return plot("The server's process", series, Axis("seconds", low=0), Axis("MB, %", low=0))
+
+
+def _gpu_chart(result: LoadResult) -> str:
+    percent = [Point(m.at, m.gpu_percent) for m in result.moments if m.gpu_percent is not None]
+    memory = [Point(m.at, m.gpu_memory_bytes / 1e9) for m in result.moments if m.gpu_memory_bytes is not None]
+    series = [Series("busy, %", percent, marked=False), Series("memory, GB", memory, marked=False)]
+    return plot("The GPU, all its processes", series, Axis("seconds", low=0), Axis("%, GB", low=0))

@@ -61,10 +61,11 @@ class _Run:
 
     async def go(self, pid: int | None) -> LoadResult:
         await self._take_at_rest()
+        is_here = pid is not None or self._address.is_loopback
         self._began = time.perf_counter()
         own = time.process_time()
         unfinished = 0
-        with self._stop_at_interrupt(), Watcher(pid, self._now) as watcher:
+        with self._stop_at_interrupt(), Watcher(pid, self._now, is_here=is_here) as watcher:
             for number, level in enumerate(self._options.levels):
                 run = self._closed if level.loop == "closed" else self._open
                 unfinished += await self._until_stopped(run(number, level))
@@ -81,6 +82,7 @@ class _Run:
             moments=tuple(watcher.moments),
             checks=self._checker.checks,
             n_unfinished=unfinished,
+            gpu_unknown=watcher.gpu_unknown,
             generator_cpu=(time.process_time() - own) / max(self._now(), 1e-9),
             interrupted=self._stopped.is_set(),
         )

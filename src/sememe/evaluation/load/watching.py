@@ -1,6 +1,6 @@
 """What the server's process uses while it is asked: processor, memory, and the GPU where there is one.
 
-Read from Linux's /proc and from nvidia-smi; where there is neither, nothing is known and nothing is guessed.
+Read from Linux's /proc and from nvidia-smi; where there is neither, nothing is known, nothing is guessed, and it is said.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def listening_process(port: int) -> int | None:
 class Watcher:
     """Takes a moment twice a second, in a thread of its own. pid: None watches the GPU alone.
 
-    seconds: gives the run's time.
+    seconds: gives the run's time. is_here: whether the server is on this machine, whose GPU says nothing of another's.
     """
 
-    def __init__(self, pid: int | None, seconds: Callable[[], float]) -> None:
+    def __init__(self, pid: int | None, seconds: Callable[[], float], *, is_here: bool) -> None:
         self._pid, self._seconds = pid, seconds
-        self._has_gpu = shutil.which("nvidia-smi") is not None
+        self._is_here, self._has_gpu = is_here, is_here and shutil.which("nvidia-smi") is not None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self.moments: list[Moment] = []
@@ -66,6 +66,15 @@ class Watcher:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(10)
+
+    @property
+    def gpu_unknown(self) -> str:
+        """Why no moment knows a GPU, "" where one does."""
+        if not self._is_here:
+            return "the server is not on this machine"
+        if not self._has_gpu:
+            return "there is no nvidia-smi here"
+        return "" if any(m.gpu_percent is not None for m in self.moments) else "nvidia-smi tells nothing"
 
     def _watch(self) -> None:
         before = None if self._pid is None else _used(self._pid)
@@ -102,11 +111,11 @@ def _used(pid: int) -> tuple[float, int]:
 
 
 def _gpu() -> tuple[float | None, int | None]:
-    """Percent of the first GPU's time and its memory in use."""
+    """Percent of the busiest GPU's time, and the memory in use on all of them."""
     query = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
     try:
-        line = subprocess.run(query, capture_output=True, text=True, check=True, timeout=5).stdout.splitlines()[0]
-        percent, mebibytes = line.split(",")
-        return float(percent), int(mebibytes) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        lines = subprocess.run(query, capture_output=True, text=True, check=True, timeout=5).stdout.splitlines()
+        rows = [line.split(",") for line in lines if line.strip()]
+        return max(float(percent) for percent, _ in rows), sum(int(mebibytes) for _, mebibytes in rows) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None, None
