@@ -1,4 +1,4 @@
-"""`AsyncClient`: a server as an embedder, for code that runs in an event loop."""
+"""`AsyncClient`: a server as an embedder, and its collections, for code that runs in an event loop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 from numpy.typing import NDArray
 
+from sememe.client import collection_calls as calls
+from sememe.client.collection_calls import Call, CollectionInfo
+from sememe.client.collections import AsyncRemoteCollection
 from sememe.client.exchange import (
     Answer,
     batches,
@@ -24,7 +27,11 @@ from sememe.client.exchange import (
 )
 from sememe.client.retrying import Tries
 from sememe.client.settings import ClientOptions, headers_of
+from sememe.collections.chunking.options import ChunkOptions
+from sememe.collections.options import CollectionOptions
 from sememe.records import Embeddings, EmbedOptions, RankedDocument
+
+T = TypeVar("T")
 
 _AS_THE_MODEL_SAYS = EmbedOptions()
 
@@ -91,11 +98,45 @@ class AsyncClient:
         body = rank_body(self.model, query, documents, top_k, instruction)
         return read_ranking(await self._post("/v1/rerank", body), documents, with_texts=return_documents)
 
+    # ── collections ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def collections(self) -> list[CollectionInfo]:
+        """As `Client.collections`."""
+        return await self._ask(calls.list_call())
+
+    def collection(self, name: str) -> AsyncRemoteCollection:
+        """As `Client.collection`."""
+        return AsyncRemoteCollection(name, self._ask, self._options.batch_size)
+
+    async def create_collection(
+        self,
+        name: str,
+        options: CollectionOptions | None = None,
+        *,
+        chunking: ChunkOptions | None = None,
+        model: str | None = None,
+    ) -> AsyncRemoteCollection:
+        """As `Client.create_collection`."""
+        await self._ask(
+            calls.create_call(name, model or self.model, options or CollectionOptions(), chunking or ChunkOptions())
+        )
+        return self.collection(name)
+
+    async def delete_collection(self, name: str) -> None:
+        """As `Client.delete_collection`."""
+        await self._ask(calls.drop_call(name))
+
+    async def _ask(self, call: Call[T]) -> T:
+        return call.result((await self._send(call.method, call.path, call.body)).body)
+
     async def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        return await self._send("POST", path, body)
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         tries = Tries(self._options.retries, f"{self.url}{path}")
         while True:
             try:
-                outcome: httpx2.Response | httpx2.HTTPError = await self._http.post(path, json=dict(body))
+                outcome: httpx2.Response | httpx2.HTTPError = await self._http.request(method, path, json=body)
             except httpx2.HTTPError as exc:
                 outcome = exc
             following = tries.after(outcome)

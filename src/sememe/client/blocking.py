@@ -1,4 +1,4 @@
-"""`Client`: a server as an embedder, for code that waits."""
+"""`Client`: a server as an embedder, and its collections, for code that waits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.client import collection_calls as calls
+from sememe.client.collection_calls import Call, CollectionInfo
+from sememe.client.collections import RemoteCollection
 from sememe.client.exchange import (
     Answer,
     batches,
@@ -25,9 +28,13 @@ from sememe.client.exchange import (
 )
 from sememe.client.retrying import Tries
 from sememe.client.settings import ClientOptions, headers_of
+from sememe.collections.chunking.options import ChunkOptions
+from sememe.collections.options import CollectionOptions
 from sememe.errors import RemoteError
 from sememe.records import Embeddings, EmbedOptions, RankedDocument, SimilarityName
 from sememe.similarity import similarity, similarity_pairwise
+
+T = TypeVar("T")
 
 _AS_THE_MODEL_SAYS = EmbedOptions()
 
@@ -37,6 +44,9 @@ class Client:
 
         with Client("http://127.0.0.1:8080") as model:
             scores = model.similarity(model.encode_query("…"), model.encode_document(["…", "…"]))
+
+        with Client("http://127.0.0.1:8080") as server:
+            hits = server.collection("handbook").search("how do refunds work")
 
     May be used from several threads at once. Raises InputError, NotFound, CollectionMismatch, Overloaded, RemoteError.
     """
@@ -164,13 +174,47 @@ class Client:
         """(N,) scores of row with row."""
         return similarity_pairwise(embeddings1, embeddings2, function)
 
+    # ── collections ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def collections(self) -> list[CollectionInfo]:
+        """Every collection of the server; those that it cannot open are logged."""
+        return self._ask(calls.list_call())
+
+    def collection(self, name: str) -> RemoteCollection:
+        """One of them by its name. Nothing is asked yet: that there is none is said by its methods."""
+        return RemoteCollection(name, self._ask, self._options.batch_size)
+
+    def create_collection(
+        self,
+        name: str,
+        options: CollectionOptions | None = None,
+        *,
+        chunking: ChunkOptions | None = None,
+        model: str | None = None,
+    ) -> RemoteCollection:
+        """Begin one. model: None is this client's, else the server's first. Raises InputError where there is one already."""
+        self._ask(
+            calls.create_call(name, model or self.model, options or CollectionOptions(), chunking or ChunkOptions())
+        )
+        return self.collection(name)
+
+    def delete_collection(self, name: str) -> None:
+        """Delete one with all it holds. Raises NotFound."""
+        self._ask(calls.drop_call(name))
+
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _ask(self, call: Call[T]) -> T:
+        return call.result((self._send(call.method, call.path, call.body)).body)
+
     def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         tries = Tries(self._options.retries, f"{self.url}{path}")
         while True:
             try:
-                outcome: httpx2.Response | httpx2.HTTPError = self._http.post(path, json=dict(body))
+                outcome: httpx2.Response | httpx2.HTTPError = self._http.request(method, path, json=body)
             except httpx2.HTTPError as exc:
                 outcome = exc
             following = tries.after(outcome)

@@ -70,7 +70,9 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def read_answer(response: httpx2.Response) -> Answer:
-    """An answer below 400. Raises RemoteError for one that is no JSON."""
+    """An answer below 400; one without content has an empty body. Raises RemoteError for one that is no JSON."""
+    if response.status_code == 204:
+        return Answer({}, response.headers)
     try:
         body = response.json()
     except ValueError as exc:

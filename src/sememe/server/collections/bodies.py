@@ -53,6 +53,8 @@ class CreateBody(Body):
     similarity: Metric = CollectionOptions.similarity
     dtype: StoredDtype = CollectionOptions.dtype
     dimensions: Count | None = None
+    first_pass_dimensions: Count | None = None
+    with_title: Flag = CollectionOptions.with_title
 
 
 class DocumentBody(Body):
@@ -253,11 +255,14 @@ class QueryAnswer(BaseModel):
 
 
 class PassageAnswer(BaseModel):
-    """One passage of a context."""
+    """One passage of a context. document: without its text. place, heading: of its first chunk to its last."""
 
     number: int
     citation: str
     document_id: str
+    document: DocumentAnswer
+    place: PlaceAnswer | None
+    heading: str
     text: str
     score: float
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from fastapi import Request, Response
 
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
-from sememe.collections.documents import Document
+from sememe.collections.documents import Document, Place
 from sememe.collections.hits import Hit
 from sememe.collections.indexing import index_documents
 from sememe.collections.options import CollectionOptions
@@ -91,6 +91,8 @@ class _Handlers:
             similarity=body.similarity,
             dtype=body.dtype,
             dimensions=body.dimensions,
+            first_pass_dimensions=body.first_pass_dimensions,
+            with_title=body.with_title,
         )
 
         def work() -> bodies.CollectionAnswer:
@@ -177,7 +179,14 @@ class _Handlers:
             )
             passages = [
                 bodies.PassageAnswer(
-                    number=p.number, citation=p.citation, document_id=p.document.id, text=p.text, score=p.score
+                    number=p.number,
+                    citation=p.citation,
+                    document_id=p.document.id,
+                    document=_document(replace(p.document, text="")),
+                    place=_place(p.place),
+                    heading=p.heading,
+                    text=p.text,
+                    score=p.score,
                 )
                 for p in found.passages
             ]
@@ -247,6 +256,10 @@ def _document(document: Document) -> bodies.DocumentAnswer:
     )
 
 
+def _place(place: Place | None) -> bodies.PlaceAnswer | None:
+    return None if place is None else bodies.PlaceAnswer(**asdict(place))
+
+
 def _hit(hit: Hit) -> bodies.HitAnswer:
     chunk, why, parent = hit.chunk, hit.explanation, hit.parent
     return bodies.HitAnswer(
@@ -255,7 +268,7 @@ def _hit(hit: Hit) -> bodies.HitAnswer:
         text=chunk.text,
         start=chunk.start,
         end=chunk.end,
-        place=None if chunk.place is None else bodies.PlaceAnswer(**asdict(chunk.place)),
+        place=_place(chunk.place),
         heading=chunk.heading,
         document=_document(hit.document),
         retrievers=[bodies.RetrieverAnswer(**asdict(score)) for score in hit.retrievers],
