@@ -45,7 +45,7 @@ def mteb(
     encoder = MtebEncoder(embedder, name=embedder.loaded.found.name, similarity_name=embedder.similarity_fn_name)
     results = run_mteb(encoder, task, out, overwrite=overwrite)
     if as_json:
-        print(json.dumps([result.to_dict() for result in results], ensure_ascii=False))
+        print(json.dumps([result.model_dump(mode="json") for result in results], ensure_ascii=False))
         return
     for result in results:
         print(f"{result.task_name}\t{result.get_score():.4f}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sememe.engine.encoding import as_tensor
-from sememe.errors import InputError, NotFound
+from sememe.errors import InputError, NotFound, SememeError
 from sememe.records import EmbedOptions, Role, SimilarityName, TextEmbedder
 from sememe.similarity import similarity, similarity_pairwise
 
@@ -83,7 +83,8 @@ def run_mteb(
 ) -> list[TaskResult]:
     """Run mteb's tasks by name; results are written below the folder in mteb's own format and taken from there.
 
-    Raises NotFound for a task that mteb does not know, and where mteb is not installed.
+    Raises NotFound for a task that mteb does not know, and where mteb is not installed; SememeError where a task's data
+    cannot be had.
     """
     try:
         import mteb
@@ -95,12 +96,20 @@ def run_mteb(
             tasks.append(mteb.get_task(name))
         except KeyError as exc:
             raise NotFound(f"mteb has no task {name!r}: {exc.args[0] if exc.args else exc}") from exc
-    found = mteb.evaluate(
-        cast("EncoderProtocol", encoder),  # it is made from an embedder, not from a name as the protocol's `__init__`
-        tasks,
-        cache=mteb.ResultCache(folder),
-        overwrite_strategy="always" if overwrite else "only-missing",
-    )
+    try:
+        found = mteb.evaluate(
+            cast(
+                "EncoderProtocol", encoder
+            ),  # it is made from an embedder, not from a name as the protocol's `__init__`
+            tasks,
+            cache=mteb.ResultCache(folder),
+            overwrite_strategy="always" if overwrite else "only-missing",
+        )
+    except OSError as exc:  # no network, no such data set, a full disk
+        raise SememeError(
+            f"mteb could not run {', '.join(task_names)}: {exc}. It brings its tasks' data from the hub; where there is no "
+            "network, they must be in its cache (HF_HOME)."
+        ) from exc
     return list(found.task_results)
 
 
