@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 from sememe import Embedder
 from sememe.collections.context import Context
 from sememe.collections.opening import index_folder
+from sememe.errors import SememeError
 
 INSTRUCTIONS = (
     "Answer from the numbered passages alone, and cite them as [1], [2]. If they do not say it, say that they do not. "
@@ -27,7 +27,7 @@ INSTRUCTIONS = (
 
 
 def ask(context: Context, url: str, model: str, key: str | None) -> str:
-    """The chat's answer. Raises urllib.error.URLError where the endpoint refuses or is not there."""
+    """The chat's answer. Raises OSError where the endpoint refuses or is not there, ValueError for another answer."""
     messages = [
         {"role": "system", "content": INSTRUCTIONS},
         {"role": "user", "content": f"{context.text}\n\nQuestion: {context.question}"},
@@ -36,11 +36,15 @@ def ask(context: Context, url: str, model: str, key: str | None) -> str:
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     request = urllib.request.Request(f"{url.rstrip('/')}/chat/completions", body, headers)
     with urllib.request.urlopen(request, timeout=120) as answer:
-        return str(json.load(answer)["choices"][0]["message"]["content"])
+        said = json.load(answer)
+    try:
+        return str(said["choices"][0]["message"]["content"])
+    except (LookupError, TypeError) as exc:
+        raise ValueError(f"it said {str(said)[:200]}") from exc
 
 
 def main() -> int:
-    """Index, find, ask, print. 0, or 1 where the chat does not answer."""
+    """Index, find, ask, print. 0, or 1 where there is nothing to read or the chat does not answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, help="a file or a folder of documents")
     parser.add_argument("question")
@@ -52,12 +56,16 @@ def main() -> int:
     parser.add_argument("--key", help="API key of the chat endpoint")
     given = parser.parse_args()
 
-    with index_folder(given.path, given.collection, Embedder(given.model)) as documents:
-        context = documents.context(given.question, given.max_tokens)
+    try:
+        with index_folder(given.path, given.collection, Embedder(given.model)) as documents:
+            context = documents.context(given.question, given.max_tokens)
+    except SememeError as error:
+        print(error, file=sys.stderr)
+        return 1
     if given.chat:
         try:
             print(ask(context, given.chat, given.chat_model, given.key), end="\n\n")
-        except (urllib.error.URLError, KeyError, ValueError) as error:
+        except (OSError, ValueError) as error:
             print(f"{given.chat} gave no answer: {error}", file=sys.stderr)
             return 1
     for passage in context.passages:

@@ -79,7 +79,7 @@ def test_filters(docs: Path) -> None:
         _run("search", "-c", "d", "x", "--where", "3")
 
 
-def test_every_option_of_a_search(docs: Path) -> None:
+def test_every_option_of_a_search(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _index(docs, "-c", "d", "--chunk", "heading")
 
     def ask(*options: str) -> list[dict[str, object]]:
@@ -98,8 +98,21 @@ def test_every_option_of_a_search(docs: Path) -> None:
             ask("--weight", wrong)
     lyon = json.loads(_run("search", "-c", "d", str(docs / "lyon.txt"), "--more-like", "--json").stdout)["hits"]
     assert [Path(hit["source"]).name for hit in lyon] == ["guide.md"]
+    monkeypatch.chdir(docs)
+    assert json.loads(_run("search", "-c", "d", "lyon.txt", "--more-like", "--json").stdout)["hits"] == lyon
     with pytest.raises(NotFound, match="no document"):
         _run("search", "-c", "d", "nobody", "--more-like")
+
+
+def test_every_option_of_a_new_collection(docs: Path) -> None:
+    options = ("--similarity", "dot", "--outputs", "dense,multi-vector", "--no-lexical", "--dimensions", "32")
+    _index(docs, "-c", "d", *options, "--first-pass-dimensions", "16")
+    kept = json.loads(_run("collections", "stats", "d", "--json").stdout)["options"]
+    assert (kept["outputs"], kept["lexical"], kept["similarity"]) == (["dense", "multi_vector"], False, "dot")
+    assert (kept["dimensions"], kept["first_pass_dimensions"]) == (32, 16)
+    assert json.loads(_run("search", "-c", "d", "lyon", "--mode", "multi_vector", "--json").stdout)["n_passages"] == 2
+    with pytest.raises(InputError, match="'dens' is unknown"):
+        _run("index", str(docs), "-c", "e", "--outputs", "dens")
 
 
 def test_standard_input(docs: Path) -> None:

@@ -67,14 +67,16 @@ def test_never_more_than_the_budget_and_nothing_twice(given_spans: list[tuple[in
     assert len(words) == len(set(words))
 
 
-def test_a_folder_answers(tmp_path: Path) -> None:
+def test_a_folder_answers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/a.md").write_text(
         "# Shop\n\n## Refunds\n\nrefunds take five days\n\n## Office\n\nwe are in lyon\n"
     )
+    (tmp_path / "docs/bad.txt").write_bytes(b"\xff")
     with index_folder(
         tmp_path / "docs", tmp_path / "c", FakeEmbedder(max_tokens=64, dimension=64), chunking=ChunkOptions("heading")
     ) as docs:
         found = docs.context("refunds take days", max_tokens=50, k=1)
+    assert f"left out {tmp_path}/docs/bad.txt: " in caplog.text
     assert found.passages[0].text == "## Refunds\n\nrefunds take five days"
     assert found.passages[0].citation == f"{tmp_path}/docs/a.md, line 3-5 (Shop > Refunds)"

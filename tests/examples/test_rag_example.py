@@ -22,7 +22,9 @@ class _Chat(BaseHTTPRequestHandler):
         _Chat.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         answer = {"choices": [{"message": {"role": "assistant", "content": "Five days [1]."}}]}
         raw = json.dumps(answer).encode()
-        self.send_response(200 if self.path == "/v1/chat/completions" else 404)
+        if self.path.startswith("/other/"):
+            raw = b'{"choices": []}'
+        self.send_response(200 if self.path.endswith("/v1/chat/completions") else 404)
         self.end_headers()
         self.wfile.write(raw)
 
@@ -50,6 +52,11 @@ def test_it_answers_from_the_folder(chat: str, tmp_path: Path, minilm_path: Path
     assert done.stdout.splitlines() == ["Five days [1].", "", f"[1] {tmp_path}/docs/a.md, line 1-3 (Shop)"]
     (asked,) = _Chat.asked
     assert "Refunds are paid within five days." in json.dumps(asked["messages"])
-    gone = subprocess.run([*command[:5], "http://127.0.0.1:9/v1", *command[6:]], capture_output=True, text=True)
-    assert gone.returncode == 1
-    assert "gave no answer" in gone.stderr
+    for address in ("http://127.0.0.1:9/v1", chat.replace("/v1", "/other/v1")):
+        gone = subprocess.run([*command[:5], address, *command[6:]], capture_output=True, text=True)
+        assert gone.returncode == 1
+        assert "gave no answer" in gone.stderr
+        assert "Traceback" not in gone.stderr
+    command[2] = str(tmp_path / "nowhere")
+    nothing = subprocess.run(command, capture_output=True, text=True)
+    assert (nothing.returncode, nothing.stderr) == (1, f"There is no file or folder {tmp_path}/nowhere.\n")

@@ -24,7 +24,7 @@ from sememe.cli.options import (
     read_recipe,
 )
 from sememe.collections.chunking.options import By, ChunkOptions
-from sememe.collections.options import CollectionOptions, StoredDtype
+from sememe.collections.options import CollectionOptions, Metric, StoredDtype
 from sememe.collections.reading.options import Columns, Kind, ReadOptions
 
 if TYPE_CHECKING:
@@ -63,6 +63,27 @@ def index(
         StoredDtype, typer.Option(help="Type of the stored vectors of a new collection.")
     ] = CollectionOptions.dtype,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first so many values of a vector.")] = None,
+    first_pass: Annotated[
+        int | None,
+        typer.Option(
+            "--first-pass-dimensions",
+            min=1,
+            help="A search's first pass reads so many values; the best are scored in full.",
+        ),
+    ] = CollectionOptions.first_pass_dimensions,
+    similarity: Annotated[
+        Metric, typer.Option(help="Of the dense vectors of a new collection.")
+    ] = CollectionOptions.similarity,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            help="Kinds of vectors that a new collection keeps: dense, sparse, multi_vector; with commas.",
+            show_default="dense",
+        ),
+    ] = None,
+    lexical: Annotated[
+        bool, typer.Option("--lexical/--no-lexical", help="Keep the words of a new collection, for BM25.")
+    ] = CollectionOptions.lexical,
     include: Annotated[
         list[str] | None, typer.Option(help="Only files that this glob fits; may be given several times.")
     ] = None,
@@ -94,6 +115,7 @@ def index(
 
     Interrupted and run again, it goes on where it was.
     """
+    from sememe.cli.evaluating import read_outputs
     from sememe.collections.indexing import index_documents, index_paths
     from sememe.collections.opening import open_to_index
     from sememe.collections.reading.files import check_paths
@@ -114,7 +136,15 @@ def index(
     place = collection_place(collection, collections_dir)
     is_plain = (chunk, chunk_size, overlap, late) == (None, None, None, False)
     chunking = None if is_plain else ChunkOptions(chunk or ChunkOptions.by, chunk_size, overlap, late)
-    kept = CollectionOptions(language=language, dtype=dtype, dimensions=dimensions)
+    kept = CollectionOptions(
+        outputs=read_outputs(outputs) or CollectionOptions.outputs,
+        lexical=lexical,
+        language=language,
+        similarity=similarity,
+        dtype=dtype,
+        dimensions=dimensions,
+        first_pass_dimensions=first_pass,
+    )
     name = model or model_of(place) or DEFAULT_MODEL
     said = read_recipe(recipe, [name])
     try:

@@ -77,7 +77,7 @@ def search(
         ParentKind, typer.Option(help="Show the text around a passage: its section or page, or the whole document.")
     ] = SearchOptions.parent,
     like: Annotated[
-        bool, typer.Option("--more-like", help="The question is a document's id: what is nearest to it?")
+        bool, typer.Option("--more-like", help="The question is a document's id or file: what is nearest to it?")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say which words and which retriever.")] = False,
     collections_dir: FolderOption = None,
@@ -170,6 +170,10 @@ def _like(place: Path | str, document_id: str, limit: int, where: str | None) ->
     from sememe.collections.collection import Collection
 
     with Collection.open(place) as stored:
+        # A document of a file has its whole path for an id; hits are shown with the path that leads there from here.
+        path = Path(document_id).absolute()
+        if path.exists() and not stored.stored([document_id]):
+            document_id = str(path)
         return stored.more_like(document_id, limit, where=read_filter(where)), stored.count().chunks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from sememe.collections.reading.options import ReadOptions
 from sememe.collections.stores.places import drop_store, is_address, shown, store_exists
 from sememe.errors import CollectionMismatch, NotFound
 from sememe.records import TextEmbedder
+
+logger = logging.getLogger(__name__)
 
 
 def exists(place: Path | str) -> bool:
@@ -80,11 +83,16 @@ def index_folder(
     chunking: ChunkOptions | None = None,
     read: ReadOptions | None = None,
 ) -> Collection:
-    """A collection of the files at `path`, kept in `folder` (or at an address) and brought up to date: made at the first call."""
+    """A collection of the files at `path`, kept in `folder` (or at an address) and brought up to date: made at the first call.
+
+    Files that cannot be read are left out, and logged.
+    """
     collection, chunker = open_to_index(folder, embedder, chunking=chunking)
     try:
-        index_paths(collection, [Path(path)], chunker, read)
+        report = index_paths(collection, [Path(path)], chunker, read)
     except BaseException:
         collection.close()
         raise
+    for skipped in report.skipped:
+        logger.warning("left out %s: %s", skipped.source, skipped.reason)
     return collection
