@@ -20,6 +20,7 @@ from sememe.evaluation.compare.measuring import Probe
 from sememe.evaluation.compare.models import OpenedModel
 from sememe.evaluation.compare.options import CompareOptions
 from sememe.evaluation.compare.records import Comparison, Measured
+from sememe.evaluation.compare.running import ReadData
 
 compare = running.run_comparison
 
@@ -37,9 +38,11 @@ def measure_fake(probe: Probe) -> Measured:
     return Measured(1.0, 300_000_000, 100.0, 1000.0, 0.01, 0.02, 0.03)
 
 
-def compare_fakes(options: CompareOptions, *, say: Say) -> Comparison:
+def compare_fakes(options: CompareOptions, *, read_with: ReadData, say: Say) -> Comparison:
     """In place of `run_comparison`."""
-    return compare(replace(options, window=8), open_with=open_fake, measure_with=measure_fake, say=say)
+    return compare(
+        replace(options, window=8), read_with=read_with, open_with=open_fake, measure_with=measure_fake, say=say
+    )
 
 
 running.run_comparison = compare_fakes  # type: ignore[assignment]

@@ -96,6 +96,19 @@ def test_killed_it_goes_on_and_embeds_nothing_twice(tmp_path: Path, data: Path) 
 
 
 @pytest.mark.usefixtures("_faked")
+def test_documents_alone_are_compared_on_and_said_to_be_synthetic(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "docs" / f"{name}.md").write_text(
+            f"# All about {name}\n\nWe like {name} a lot. They eat. They sleep."
+        )
+    run = CliRunner().invoke(app, ["compare", "a", "--data", str(tmp_path / "docs"), "-o", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.exception
+    assert "SYNTHETIC" in run.stdout
+    assert "SYNTHETIC" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.usefixtures("_faked")
 def test_the_reports(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "out"
     run = CliRunner().invoke(app, ["compare", "a", "b", "--data", str(data), "-o", str(out), "--dimensions", "4,full"])

@@ -51,6 +51,7 @@ def compare(
 
     Writes report.html, report.md and report.json. Interrupted and run again, it goes on where it was.
     """
+    from sememe.cli.evaluation_data import read_data
     from sememe.cli.status import StatusLine
     from sememe.engine.precision import read_precision
     from sememe.evaluation.compare import report
@@ -76,7 +77,7 @@ def compare(
     )
     try:
         with StatusLine(quiet) as status:
-            found = run_comparison(options, say=status.show)
+            found = run_comparison(options, read_with=read_data, say=status.show)
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on with what {out} holds", file=sys.stderr)
         raise typer.Exit(130) from None

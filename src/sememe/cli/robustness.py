@@ -42,9 +42,9 @@ def robustness(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Ask the same with typos, other case, spaces, digits, length, negation: how far scores and rankings move."""
+    from sememe.cli.evaluation_data import read_data
     from sememe.cli.status import StatusLine
     from sememe.engine.opening import open_embedder
-    from sememe.evaluation.datasets import read_tasks
     from sememe.evaluation.datasets.options import DataOptions
     from sememe.evaluation.options import VectorOptions
     from sememe.evaluation.robustness import report
@@ -52,7 +52,7 @@ def robustness(
 
     said = read_recipe(recipe, [model])
     options = RobustnessOptions(seed=seed, changes=tuple(change or ()))
-    tasks = [task for path in data for task in read_tasks(path, DataOptions(split=split, limit=limit))]
+    tasks = [task for path in data for task in read_data(path, DataOptions(split=split, limit=limit))]
     with StatusLine(quiet) as status:
         status.show(f"loading {model}")
         embedder = open_embedder(

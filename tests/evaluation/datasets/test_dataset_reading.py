@@ -77,6 +77,7 @@ def test_the_only_other_split_is_taken_and_said(tmp_path: Path) -> None:
         ({"qrels": "query-id\tcorpus-id\tscore\n"}, "has no judgement"),
         ({"corpus": [*CORPUS, {"_id": "1", "text": "x"}]}, "the id '1' stands there twice"),
         ({"corpus": [{"_id": "1"}]}, "has no 'text'"),
+        ({"corpus": [{"_id": "1", "text": ""}, {"_id": "2", "text": ""}]}, "not one of 2 documents has text"),
         ({"queries": [{"_id": "a", "text": " "}, {"_id": "b", "text": "x"}]}, "query 'a' has no text"),
     ],
 )

@@ -21,7 +21,7 @@ from sememe.evaluation.compare.records import Comparison, Difference, Measured, 
 from sememe.evaluation.compare.significance import Values, against_best
 from sememe.evaluation.compare.tables import metric_title
 from sememe.evaluation.compare.workfolder import WorkFolder
-from sememe.evaluation.datasets import read_tasks
+from sememe.evaluation.datasets import DataOptions, read_tasks
 from sememe.evaluation.datasets.records import RetrievalTask, Task
 from sememe.evaluation.options import EvaluationOptions
 from sememe.evaluation.records import TaskResult
@@ -33,11 +33,13 @@ _BM25 = "BM25"
 
 OpenModel = Callable[[str, str, tuple[str, ...], bool], OpenedModel]
 Measure = Callable[[Probe], Measured]
+ReadData = Callable[[Path, DataOptions], Sequence[Task]]
 
 
 def run_comparison(
     options: CompareOptions,
     *,
+    read_with: ReadData = read_tasks,
     open_with: OpenModel = open_model,
     measure_with: Measure = measure_in_child,
     say: Say = lambda text: None,
@@ -47,13 +49,13 @@ def run_comparison(
     Raises InputError, NotFound and CheckpointError for data and models that are not right, before anything is embedded
     where that can be seen.
     """
-    tasks = _read(options)
+    tasks = _read(options, read_with)
     work = WorkFolder(options.folder / "work")
     return _Comparing(options, tasks, work, open_with, measure_with, say).compare()
 
 
-def _read(options: CompareOptions) -> tuple[Task, ...]:
-    tasks = tuple(task for path in options.data for task in read_tasks(path, options.read))
+def _read(options: CompareOptions, read_with: ReadData) -> tuple[Task, ...]:
+    tasks = tuple(task for path in options.data for task in read_with(path, options.read))
     names = [task.name for task in tasks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"Two of the data sets are called {twice[0]!r}; rename one of the folders.")

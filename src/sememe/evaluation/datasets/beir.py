@@ -47,7 +47,9 @@ def read_retrieval(folder: Path, options: DataOptions) -> RetrievalTask:
     if empty := [name for name in kept if not queries.by_id[name].strip()]:
         raise InputError(f"{queries.path}: query {empty[0]!r} has no text. Correct it, or take it out of the qrels.")
     if n_empty := sum(not text for text in corpus.by_id.values()):
-        notes.append(f"{n_empty:,} of {len(corpus.by_id):,} documents are empty; they stay, and nothing finds them")
+        if n_empty == len(corpus.by_id):
+            raise InputError(f"{corpus.path}: not one of {n_empty:,} documents has text.")
+        notes.append(f"{n_empty:,} of {len(corpus.by_id):,} documents are empty; they stay, found by chance if at all")
     if n_without := sum(all(grade < 1 for grade in qrels[name].values()) for name in kept):
         notes.append(f"{n_without:,} queries have no relevant document; they count 0")
     return RetrievalTask(
