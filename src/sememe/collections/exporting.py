@@ -32,8 +32,7 @@ _ROWS_A_GROUP = 2_048
 def export_parquet(collection: Collection, path: Path) -> int:
     """Write all of one state of the collection; gives how many chunks. The file is there when it is whole.
 
-    Raises Overloaded where a store that has no snapshots was written meanwhile, and InputError for sparse vectors and
-    lists of vectors in a store that does not give them back.
+    Raises Overloaded where a store that has no snapshots was written meanwhile.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -168,7 +167,7 @@ def _rows_of(collection: Collection, document_id: str) -> list[dict[str, object]
     keys = [one.key for one in stored]
     kept = collection.about.options.outputs
     dense = collection.store.vectors(keys) if "dense" in kept and keys else None
-    others = _store(collection).other_vectors(keys) if {"sparse", "multi_vector"} & set(kept) and keys else None
+    others = collection.store.other_vectors(keys) if {"sparse", "multi_vector"} & set(kept) and keys else None
     rows: list[dict[str, object]] = []
     for i, one in enumerate(stored):
         chunk = one.chunk
@@ -187,15 +186,6 @@ def _rows_of(collection: Collection, document_id: str) -> list[dict[str, object]
     rows = rows or [{"id": document_id}]
     rows[0] |= first
     return rows
-
-
-def _store(collection: Collection) -> EmbeddedStore:
-    if not isinstance(collection.store, EmbeddedStore):
-        raise InputError(
-            "This collection's store does not give back sparse vectors and lists of vectors: make the copy with the "
-            "database's own tools, or index the documents anew."
-        )
-    return collection.store
 
 
 def _file_rows(file: Any) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.documents import Chunk, Document, Metadata
 from sememe.collections.filters import Filter
+from sememe.collections.other_vectors import OtherVectors
 from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
 
 
@@ -145,6 +146,10 @@ class VectorStore(Protocol):
 
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
         """(K, D) the stored dense vectors."""
+        ...
+
+    def other_vectors(self, keys: Sequence[int]) -> OtherVectors:
+        """The stored sparse vectors and lists of vectors, K rows each."""
         ...
 
     def term_weights(self, words: Sequence[str], keys: Sequence[int]) -> list[dict[str, float]]:

@@ -210,6 +210,26 @@ def varied(n: int) -> list[Document]:
     return found
 
 
+def test_every_kind_of_vector_comes_back(place: Place) -> None:
+    """In whatever order they are asked for: what an export and a copy are made from."""
+    documents = embedded(plain(4), n_chunks=3)
+    store = place.create(about(similarity="dot"))
+    store.upsert(documents)
+    with store.reading():
+        keys = {s.chunk.id: s.key for one in documents for s in store.chunks_of(one.document.id)}
+        wanted = [(one, i) for one in documents for i in (2, 0)]
+        asked = [keys[one.chunks[i].id] for one, i in wanted]
+        found = store.other_vectors(asked)
+        np.testing.assert_allclose(store.vectors(asked), [one.dense[i] for one, i in wanted], rtol=1e-6)  # type: ignore[index]
+        assert found.sparse is not None
+        assert found.multi_vector is not None
+        for row, (one, i) in enumerate(wanted):
+            assert found.sparse.weights(row) == pytest.approx(one.sparse.weights(i))  # type: ignore[union-attr]
+            np.testing.assert_array_equal(found.multi_vector[row], one.multi_vector[i])  # type: ignore[index]
+        assert len(store.other_vectors([]).sparse or ()) == 0
+    store.close()
+
+
 def test_filters_let_through_what_python_would(place: Place) -> None:
     documents = varied(24)
     store = place.create(about())

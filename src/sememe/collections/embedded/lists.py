@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +11,18 @@ from numpy.typing import NDArray
 from sememe.collections.embedded.codec import Floats
 from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import sparse_rows
+from sememe.collections.other_vectors import unpack_list
 from sememe.errors import InputError
-from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
+from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
 
 _LISTS_AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class OtherVectors:
-    """What some chunks are found by besides dense vectors; None for a kind that the collection does not keep."""
-
-    sparse: SparseEmbeddings | None
-    multi_vector: MultiVectorEmbeddings | None
 
 
 def unpack_sparse(packed: Sequence[bytes]) -> SparseEmbeddings:
     """Rows as they are stored (see `state.pack_terms`)."""
     rows = sparse_rows(0, packed)
     return SparseEmbeddings(rows.indptr, rows.terms, rows.values, int(rows.terms.max(initial=-1)) + 1)
-
-
-def unpack_lists(packed: Sequence[bytes], dimension: int) -> MultiVectorEmbeddings:
-    """Lists of vectors as they are stored: float16, one after the other."""
-    counts = [len(one) // (2 * dimension) for one in packed]
-    vectors = np.frombuffer(b"".join(packed), "<f2").astype(np.float32).reshape(-1, dimension)
-    return MultiVectorEmbeddings(vectors, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
 def score_lists(connection: sqlite3.Connection, query: Floats, chunks: NDArray[np.int64]) -> tuple[list[int], Floats]:
@@ -49,7 +34,7 @@ def score_lists(connection: sqlite3.Connection, query: Floats, chunks: NDArray[n
     for start in range(0, len(chunks), _LISTS_AT_ONCE):
         some = chunks[start : start + _LISTS_AT_ONCE].tolist()
         found = by_keys(connection, "SELECT chunk, vectors FROM multi_vectors WHERE chunk IN", some)
-        lists = [np.frombuffer(packed, "<f2").astype(np.float32).reshape(-1, query.shape[1]) for _, packed in found]
+        lists = [unpack_list(packed, query.shape[1]) for _, packed in found]
         if lists:
             keys += [chunk for chunk, _ in found]
             scores.append(maxsim([query], lists)[0])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sememe.collections.about import About
 from sememe.collections.embedded.codec import Floats, VectorCodec
 from sememe.collections.embedded.state import pack_terms
+from sememe.collections.other_vectors import pack_list
 from sememe.records import Embeddings
 
 _ROWS_A_READ = 4_096
@@ -69,7 +70,7 @@ def put_next(
         zip(dense, sparse, chunks, strict=True),
     )
     if (lists := vectors.multi_vector) is not None:
-        packed = ((chunk, lists[i].astype("<f2").tobytes()) for i, chunk in enumerate(chunks))
+        packed = ((chunk, pack_list(lists[i])) for i, chunk in enumerate(chunks))
         connection.executemany("INSERT INTO next_multi_vectors VALUES (?, ?)", packed)
 
 

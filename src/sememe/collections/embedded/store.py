@@ -23,12 +23,13 @@ from sememe.collections.embedded import writing
 from sememe.collections.embedded.codec import Floats, VectorCodec
 from sememe.collections.embedded.dense import SlotScores, best_of
 from sememe.collections.embedded.index import Index, matching
-from sememe.collections.embedded.lists import OtherVectors, score_lists, unpack_lists, unpack_sparse
+from sememe.collections.embedded.lists import score_lists, unpack_sparse
 from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import remove_index
 from sememe.collections.embedded.truth import WAIT_SECONDS, Truth, create_truth
 from sememe.collections.embedded.words import bm25_parts, bm25_scores, dot_scores
 from sememe.collections.filters import Filter
+from sememe.collections.other_vectors import OtherVectors, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.errors import InputError, NotFound
 from sememe.records import SparseEmbeddings
@@ -125,7 +126,6 @@ class EmbeddedStore:
         return codec.decode(stored.reshape(len(keys), codec.width))
 
     def other_vectors(self, keys: Sequence[int]) -> OtherVectors:
-        """The stored sparse vectors, and lists of vectors, of chunks that have them."""
         with self.reading():
             sparse = dict(by_keys(self.truth.reader, "SELECT chunk, sparse FROM vectors WHERE chunk IN", keys))
             lists = dict(by_keys(self.truth.reader, "SELECT chunk, vectors FROM multi_vectors WHERE chunk IN", keys))

@@ -16,6 +16,7 @@ from sememe.collections.embedded.filter_sql import KINDS
 from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import pack_terms
 from sememe.collections.filters import kind_of
+from sememe.collections.other_vectors import pack_list
 from sememe.collections.store import EmbeddedDocument
 from sememe.errors import InputError, NotFound
 
@@ -232,4 +233,4 @@ def _packed_list(one: EmbeddedDocument, i: int) -> bytes:
     vectors = one.multi_vector[i]
     if not np.isfinite(vectors).all():
         raise InputError(f"Document {one.document.id!r}: its list of vectors {i} has NaN or infinite values.")
-    return vectors.astype("<f2").tobytes()
+    return pack_list(vectors)

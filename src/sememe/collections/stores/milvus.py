@@ -259,6 +259,14 @@ class MilvusRows:
             found |= {int(row["key"]): np.asarray(row["dense"], np.float32) for row in rows}
         return found
 
+    def sparse_vectors(self, keys: Sequence[int]) -> dict[int, Mapping[int, float]]:
+        found: dict[int, Mapping[int, float]] = {}
+        for some in _parts(keys):
+            with _translated():
+                rows = self._client.get(self._name, ids=list(some), output_fields=["key", "sparse"])
+            found |= {int(row["key"]): dict(row["sparse"]) for row in rows}
+        return found
+
 
 def _parts(items: Sequence[Given]) -> Iterator[Sequence[Given]]:
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

@@ -23,6 +23,7 @@ from sememe.collections.documents import Document
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter
+from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores import pgvector_schema as schema
 from sememe.collections.stores import pgvector_writing as writing
@@ -213,9 +214,7 @@ class PgVectorStore:
                 some = self._rows(
                     "SELECT row, lists FROM chunks WHERE row = ANY(%s)", [keys[start : start + _LISTS_AT_ONCE]]
                 )
-                lists = [
-                    np.frombuffer(packed, "<f2").astype(np.float32).reshape(-1, query.shape[1]) for _, packed in some
-                ]
+                lists = [unpack_list(packed, query.shape[1]) for _, packed in some]
                 found += [Scored(row, float(s)) for (row, _), s in zip(some, maxsim([query], lists)[0], strict=True)]
         return sorted(found, key=lambda one: (-one.score, one.key))[:k]
 
@@ -255,6 +254,21 @@ class PgVectorStore:
             self._rows("SELECT row, dense::text FROM chunks WHERE row = ANY(%s)", [[int(key) for key in keys]])
         )
         return schema.vector_values([found[key] for key in keys], codec.dimension)
+
+    def other_vectors(self, keys: Sequence[int]) -> OtherVectors:
+        wanted = [int(key) for key in keys]
+        weights: dict[int, dict[int, float]] = {key: {} for key in wanted}
+        with self.reading():
+            for chunk, term, weight in self._rows(
+                "SELECT chunk, term, weight FROM weights WHERE chunk = ANY(%s)", [wanted]
+            ):
+                weights[chunk][term] = weight
+            lists = dict(self._rows("SELECT row, lists FROM chunks WHERE row = ANY(%s)", [wanted]))
+        outputs = self.about.options.outputs
+        return OtherVectors(
+            sparse_of([weights[key] for key in wanted]) if "sparse" in outputs else None,
+            unpack_lists([lists[key] for key in wanted], self.about.dimension) if "multi_vector" in outputs else None,
+        )
 
     def count(self) -> Counts:
         sql = "SELECT (SELECT count(*) FROM documents), n_chunks, generation FROM about"

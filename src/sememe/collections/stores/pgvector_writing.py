@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.documents import Document
 from sememe.collections.filters import kind_of
+from sememe.collections.other_vectors import pack_list
 from sememe.collections.store import EmbeddedDocument
 from sememe.collections.stores import pgvector_schema as schema
 from sememe.collections.stores.pgvector_connection import statement
@@ -75,7 +76,7 @@ def _chunk_values(
     chunk = one.chunks[i]
     place = (chunk.place.unit, chunk.place.first, chunk.place.last) if chunk.place else (None, None, None)
     vector = None if dense is None else schema.vector_text(dense[i])
-    lists = None if one.multi_vector is None else one.multi_vector[i].astype("<f2").tobytes()
+    lists = None if one.multi_vector is None else pack_list(one.multi_vector[i])
     n_words = len(one.words[i]) if one.words is not None else 0
     heading, text = stored_text(chunk.heading), stored_text(chunk.text)
     return (key, document, i, chunk.start, chunk.end, *place, heading, text, n_words, vector, lists)

@@ -230,6 +230,19 @@ class QdrantRows:
                 found[int(point.id)] = np.asarray(point.vector["dense"], np.float32)
         return found
 
+    def sparse_vectors(self, keys: Sequence[int]) -> dict[int, Mapping[int, float]]:
+        from qdrant_client import models
+
+        found: dict[int, Mapping[int, float]] = {}
+        for some in _parts(keys):
+            with _translated():
+                points = self._client.retrieve(self._name, list(some), with_payload=False, with_vectors=["sparse"])
+            for point in points:
+                vector = point.vector.get("sparse") if isinstance(point.vector, dict) else None
+                assert vector is None or isinstance(vector, models.SparseVector)
+                found[int(point.id)] = {} if vector is None else dict(zip(vector.indices, vector.values, strict=True))
+        return found
+
 
 def _parts(items: Sequence[Given]) -> Iterator[Sequence[Given]]:
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

@@ -26,6 +26,7 @@ from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter, matches
+from sememe.collections.other_vectors import OtherVectors, pack_list, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores.numbers import ALWAYS, All, Condition, Test, condition, number_of, numbers_of
 from sememe.collections.stores.rows import RECORD_BYTES, Found, Row, Rows, VectorRow
@@ -117,7 +118,7 @@ class RowStore:
         found: list[Scored] = []
         for start in range(0, len(keys), _AT_ONCE):
             packed = self._blobs("lists", keys[start : start + _AT_ONCE])
-            lists = [np.frombuffer(b, "<f2").astype(np.float32).reshape(-1, query.shape[1]) for b in packed.values()]
+            lists = [unpack_list(b, query.shape[1]) for b in packed.values()]
             scores = maxsim([query], lists)[0] if lists else []
             found += [Scored(key, float(score)) for key, score in zip(packed, scores, strict=True)]
         return sorted(found, key=lambda one: (-one.score, one.key))[:k]
@@ -172,6 +173,15 @@ class RowStore:
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
         found = self._rows.vectors([int(key) for key in keys])
         return np.array([found[int(key)] for key in keys], np.float32).reshape(-1, self._need_codec().dimension)
+
+    def other_vectors(self, keys: Sequence[int]) -> OtherVectors:
+        outputs, wanted = self.about.options.outputs, [int(key) for key in keys]
+        sparse = self._rows.sparse_vectors(wanted) if "sparse" in outputs else {}
+        lists = self._blobs("lists", wanted) if "multi_vector" in outputs else {}
+        return OtherVectors(
+            sparse_of([sparse[key] for key in wanted]) if "sparse" in outputs else None,
+            unpack_lists([lists[key] for key in wanted], self.about.dimension) if "multi_vector" in outputs else None,
+        )
 
     def count(self) -> Counts:
         n = self._rows.count(All((Test(_KIND, "=", _KINDS["head"]), Test(_FIRST, "=", 1))))
@@ -242,7 +252,7 @@ class RowStore:
             if is_long:
                 pieces += _pieces("chunk", key, owner, chunk.text.encode(), {})
             if one.multi_vector is not None:
-                pieces += _pieces("lists", key, owner, one.multi_vector[i].astype("<f2").tobytes(), {})
+                pieces += _pieces("lists", key, owner, pack_list(one.multi_vector[i]), {})
             rows.append(
                 VectorRow(
                     Row(key, record, numbers | {_POSITION: i}),

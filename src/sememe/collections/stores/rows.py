@@ -105,6 +105,10 @@ class Rows(Protocol):
         """The stored dense vectors."""
         ...
 
+    def sparse_vectors(self, keys: Sequence[int]) -> dict[int, Mapping[int, float]]:
+        """The stored sparse vectors; empty for a row that has none."""
+        ...
+
     def close(self) -> None:
         """Give connections back."""
         ...
