@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 import specimens
+from listening import listening
 from sememe import AsyncClient, Client
 from sememe.client.retrying import Retries
 from sememe.client.settings import ClientOptions
@@ -209,13 +209,8 @@ def _serving(reply: Callable[[int, Any], Reply]) -> Iterator[tuple[str, list[Any
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{serving.server_port}", seen
-    finally:
-        serving.shutdown()
-        serving.server_close()
+    with listening(Handler) as address:
+        yield address, seen
 
 
 def _good(n: int, body: Any) -> Reply:

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from listening import listening
 
 
 @dataclass
@@ -65,17 +67,11 @@ class HubServer:
     @contextmanager
     def running(self) -> Iterator[HubServer]:
         closing = threading.Event()
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, closing))
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield self
-        finally:
-            closing.set()
-            server.shutdown()
-            server.server_close()
+        with listening(_handler(self, closing)) as self.url:
+            try:
+                yield self
+            finally:
+                closing.set()
 
 
 def _handler(hub: HubServer, closing: threading.Event) -> type[BaseHTTPRequestHandler]:

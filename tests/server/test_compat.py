@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from listening import listening
 from sememe.cli import app
 from sememe.compat import Finding, check_server
 from sememe.errors import InputError, NotFound
@@ -66,13 +66,8 @@ def _serving(answers: dict[str, Any]) -> Iterator[str]:
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{serving.server_port}"
-    finally:
-        serving.shutdown()
-        serving.server_close()
+    with listening(Handler) as address:
+        yield address
 
 
 def _openai(vectors: list[list[float]]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from fakes import FakeEmbedder
+from listening import listening
 from sememe.errors import InputError, SememeError
 from sememe.evaluation.rag.judge import Judge, JudgeOptions
 from sememe.evaluation.rag.metrics import context_precision, context_recall, evaluate_rag
@@ -57,13 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     _Handler.asked, _Handler.broken, _Handler.busy = [], False, 0
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with listening(_Handler) as address:
+        yield f"{address}/v1"
 
 
 def test_context_precision_and_recall_by_hand() -> None:
