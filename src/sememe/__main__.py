@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
+import time
 from types import FrameType
 
 
@@ -15,6 +18,7 @@ def main() -> None:
     from sememe.cli import main as run
 
     if is_ours:
+        sys.unraisablehook = _unraisable
         signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
@@ -23,6 +27,23 @@ def _leave(number: int, frame: FrameType | None) -> None:
     """Nothing has begun yet; an exception might end in an import that takes it for a missing module."""
     os.write(2, b"interrupted\n")
     os._exit(130)
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more where Ctrl-C met a callback or a `__del__`, which can raise nothing: the command went on.
+
+    Every import ends in such a callback, the one that drops its module's lock (Python 3.11, `importlib/_bootstrap.py`,
+    `_get_module_lock`).
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt) and not sys.is_finalizing():
+        _thread.start_new_thread(_interrupt_soon, ())  # not from here, which is a callback too
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.01)
+    _thread.interrupt_main()
 
 
 if __name__ == "__main__":

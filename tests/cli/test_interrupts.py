@@ -16,6 +16,26 @@ import specimens
 
 # Says when it has begun: before that the interpreter itself answers.
 _PROGRAM = "import sememe.__main__ as entry; print('begun', flush=True); entry.main()"
+# A command in the middle of which an interrupt meets a callback, where Python drops what is raised.
+_LOSING = """
+import os, signal, sys, time, weakref
+import sememe.__main__ as entry
+from sememe.cli import app
+
+class Thing:
+    pass
+
+@app.command()
+def wait() -> None:
+    thing = Thing()
+    watch = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del thing
+    time.sleep(30)
+    print("went on")
+
+sys.argv = ["sememe", "wait"]
+entry.main()
+"""
 _MOMENTS = (0.02, 0.2, 0.4, 0.6, 0.9, 1.2, 1.5, 2.0)
 
 
@@ -30,6 +50,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, specimen_folder: Path) -> P
     (made / "sts/test.jsonl").write_text("\n".join(map(json.dumps, sts)))
     (made / "rows.jsonl").write_text("\n".join(json.dumps({"id": str(i), "text": t}) for i, t in enumerate(texts)))
     return made
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """As at the end of every import, whose callback drops the module's lock."""
+    done = subprocess.run([sys.executable, "-c", _LOSING], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 @pytest.mark.slow
