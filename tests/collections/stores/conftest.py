@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from ending import ending_with_us
 
 from sememe.collections.about import About
 from sememe.collections.embedded.store import EmbeddedStore
@@ -36,43 +37,24 @@ def postgres() -> Iterator[str]:
     """A PostgreSQL server of this run's own, on a socket in a folder of its own; its address as libpq takes it."""
     pytest.importorskip("psycopg", reason="needs the extra pgvector")
     folder = Path(tempfile.mkdtemp(prefix="sememe-postgres-", dir="/tmp"))  # a socket's path has at most 107 bytes
-    programs = _programs()
-    user = None
-    if os.geteuid() == 0:
-        # PostgreSQL refuses root, and another user may not be let into where the packages are installed.
-        user = _NOBODY
-        if "site-packages" in programs.parts:
-            programs = _copied(programs, folder / "site-packages")
-        shutil.chown(folder, user)
+    with ending_with_us(folder):
+        programs = _programs()
+        user = None
+        if os.geteuid() == 0:
+            # PostgreSQL refuses root, and another user may not be let into where the packages are installed.
+            user = _NOBODY
+            if "site-packages" in programs.parts:
+                programs = _copied(programs, folder / "site-packages")
+            shutil.chown(folder, user)
 
-    def run(program: str, *arguments: str) -> None:
-        log = (folder.parent / f"{folder.name}.log").open("ab")
-        with log:
-            subprocess.run(
-                [programs / program, *arguments], user=user, cwd=folder, check=True, stdout=log, stderr=log, timeout=300
-            )
+        def run(program: str, *arguments: str) -> None:
+            with Path(f"{folder}.log").open("ab") as log:
+                command = [programs / program, "--pgdata", folder / "data", *arguments]
+                subprocess.run(command, user=user, cwd=folder, check=True, stdout=log, stderr=log, timeout=300)
 
-    data = str(folder / "data")
-    try:
-        run("initdb", "--pgdata", data, "--username", "sememe", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
-        run(
-            "pg_ctl",
-            "start",
-            "--wait",
-            "--pgdata",
-            data,
-            "-t",
-            "240",
-            "-o",
-            f"-k {folder} -c listen_addresses= -c fsync=off",
-        )
-        try:
-            yield f"host={folder} user=sememe dbname=postgres"
-        finally:
-            run("pg_ctl", "stop", "--pgdata", data, "--mode", "immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
+        run("initdb", "--username", "sememe", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
+        run("pg_ctl", "start", "--wait", "-t", "240", "-o", f"-k {folder} -c listen_addresses= -c fsync=off")
+        yield f"host={folder} user=sememe dbname=postgres"
 
 
 def _copied(programs: Path, to: Path) -> Path:
