@@ -127,10 +127,13 @@ def test_a_migration_goes_on_and_can_be_abandoned(folder: Path, monkeypatch: pyt
         Migration(folder, FakeEmbedder("third", dimension=24))
     assert Migration(folder, NEW).run() == 60
     Migration(folder, NEW).close()
-    assert pending_migration(folder) is not None
-    assert abandon_migration(folder)
-    assert pending_migration(folder) is None
-    assert not abandon_migration(folder)
+    with Collection.open(folder) as collection:
+        pending = pending_migration(collection)
+        assert pending is not None
+        assert (pending.about.model, pending.n_done, pending.n_chunks) == ("new", 120, 120)
+        assert abandon_migration(collection)
+        assert pending_migration(collection) is None
+        assert not abandon_migration(collection)
     assert Collection.open(folder, OLD).search("number4", 1, LEXICAL)[0].document.id == "d4"
     with pytest.raises(InputError, match="nothing to migrate"):
         Migration(folder, OLD)

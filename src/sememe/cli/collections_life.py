@@ -120,10 +120,10 @@ def migrate(
         )
     with Collection.open(path) as collection:
         own, n_chunks = collection.about.model, collection.count().chunks
-    if abandon:
-        was_begun = abandon_migration(path)
-        print(f"{name} stays with {own}" + ("" if was_begun else "; nothing was begun"), file=sys.stderr)
-        return
+        if abandon:
+            was_begun = abandon_migration(collection)
+            print(f"{name} stays with {own}" + ("" if was_begun else "; nothing was begun"), file=sys.stderr)
+            return
     if model is None:
         raise InputError("Name the new model: --model NAME.")
     said = read_recipe(recipe, [model], [own])

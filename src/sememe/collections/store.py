@@ -19,8 +19,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Metadata
 from sememe.collections.filters import Filter
+from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors
 from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
 
@@ -158,6 +160,17 @@ class VectorStore(Protocol):
 
     def count(self) -> Counts:
         """How much is stored."""
+        ...
+
+    def next_space(self) -> NextSpace | None:
+        """Another vector space that was begun for this collection, and neither switched to nor abandoned."""
+        ...
+
+    def begin_next(self, about: About) -> NextSpace:
+        """Begin one, or go on with it. about: what the collection will say of itself.
+
+        Raises CollectionMismatch while one of another fingerprint is being built, InputError for what the store cannot keep.
+        """
         ...
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.collections.about import About
 from sememe.collections.options import Metric, StoredDtype
 from sememe.errors import InputError
 
@@ -89,3 +90,10 @@ class VectorCodec:
         if self.similarity == "euclidean":
             return -np.sqrt(np.square(vectors - query).sum(axis=1))
         return (vectors * query).sum(axis=1)
+
+
+def codec_of(about: About) -> VectorCodec | None:
+    """The codec of a collection's dense vectors; None where it keeps none."""
+    if "dense" not in about.options.outputs:
+        return None
+    return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)

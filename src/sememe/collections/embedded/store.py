@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded import writing
-from sememe.collections.embedded.codec import Floats, VectorCodec
+from sememe.collections.embedded.codec import Floats, VectorCodec, codec_of
 from sememe.collections.embedded.dense import SlotScores, best_of
 from sememe.collections.embedded.index import Index, matching
 from sememe.collections.embedded.lists import score_lists, unpack_sparse
+from sememe.collections.embedded.next_space import EmbeddedNextSpace, begin_next, read_next
 from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import remove_index
 from sememe.collections.embedded.truth import WAIT_SECONDS, Truth, create_truth
@@ -53,7 +54,7 @@ class EmbeddedStore:
     def __init__(self, truth: Truth) -> None:
         """For `open` and `create`."""
         self.folder, self.about = truth.folder, truth.about
-        self.codec = _codec(truth.about)
+        self.codec = codec_of(truth.about)
         self.truth, self._index = truth, Index(truth, self.codec)
         self._vocabulary = writing.Vocabulary()
 
@@ -273,6 +274,15 @@ class EmbeddedStore:
             self._index.tend(connection)
         return result
 
+    def next_space(self) -> EmbeddedNextSpace | None:
+        with self.reading():
+            about = read_next(self.truth.reader, str(self.folder))
+        return None if about is None else EmbeddedNextSpace(self.truth, about)
+
+    def begin_next(self, about: About) -> EmbeddedNextSpace:
+        begin_next(self.truth, about)
+        return EmbeddedNextSpace(self.truth, about)
+
     def compact(self) -> None:
         """Number the slots anew without the deleted ones, give their room back to the system, write the index down."""
         with self.truth.alone() as connection:
@@ -327,9 +337,3 @@ def _stored_chunk(row: tuple[Any, ...], *, with_text: bool) -> StoredChunk:
 def _with_ties(found: SlotScores, k: int) -> int:
     """How many of the found compete for k places; of very many equals, the first to be stored."""
     return min(len(found.slots), 2 * k + _MOST_TIES)
-
-
-def _codec(about: About) -> VectorCodec | None:
-    if "dense" not in about.options.outputs:
-        return None
-    return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.documents import Document
-from sememe.collections.embedded.codec import VectorCodec
+from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter
 from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
@@ -65,7 +65,7 @@ class PgVectorStore:
         """For `open` and `create`. conninfo: as libpq takes it. name: of the schema, which is the collection's."""
         self.about = about
         self._conninfo, self._name = conninfo, name
-        self._codec = _codec(about)
+        self._codec = codec_of(about)
         self._lock = threading.RLock()
         self._depth = 0
         self._reader = connect(conninfo, name)
@@ -339,9 +339,3 @@ def _asked(words: Sequence[str]) -> tuple[list[int], list[int]]:
     """Numbers of the words, and how often each is asked for."""
     counted = Counter(map(schema.word_number, words))
     return list(counted), list(counted.values())
-
-
-def _codec(about: About) -> VectorCodec | None:
-    if "dense" not in about.options.outputs:
-        return None
-    return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)

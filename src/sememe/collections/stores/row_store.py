@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Place
-from sememe.collections.embedded.codec import VectorCodec
+from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter, matches
 from sememe.collections.other_vectors import OtherVectors, pack_list, sparse_of, unpack_list, unpack_lists
@@ -50,9 +50,7 @@ class RowStore:
     def __init__(self, rows: Rows, about: About, place: str) -> None:
         """place: how messages call it."""
         self.about, self._rows, self._place = about, rows, place
-        self._codec = None
-        if "dense" in about.options.outputs:
-            self._codec = VectorCodec(about.options.dtype, about.dimension, about.options.similarity)
+        self._codec = codec_of(about)
         self._lock = threading.RLock()
 
     @contextmanager
