@@ -203,8 +203,9 @@ def test_a_store_at_an_address(docs: Path, tmp_path: Path) -> None:
         assert _run("collections", *arguments).exit_code == 0
     again = json.loads(_run("search", "-c", address, "refunds take", "--json", "-k", "1").stdout)
     assert again["hits"] == found["hits"]
-    with pytest.raises(InputError, match="at another address"):
-        _run("collections", "migrate", address, "-m", "other")
+    assert "of the 10 nearest" in _run("collections", "migrate", address, "-m", "other", "--yes").stdout
+    assert json.loads(_run("collections", "stats", address, "--json").stdout)["model"] == "other"
+    assert json.loads(_run("search", "-c", address, "refunds take", "--json", "-k", "1").stdout)["hits"]
     with pytest.raises(InputError, match="looks after its own index"):
         _run("collections", "rebuild", address)
 

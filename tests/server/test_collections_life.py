@@ -153,6 +153,36 @@ def test_a_migration(client: httpx2.Client, three_kinds: Embedder, folder: Path)
     assert client.post("/collections/moving/documents", json={"documents": DOCUMENTS}).json()["unchanged"] == 3
 
 
+@pytest.mark.slow
+def test_a_migration_in_a_database(
+    embedder: Embedder, three_kinds: Embedder, reranker: Reranker, tmp_path: Path
+) -> None:
+    pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+    options = replace(OPTIONS, collections=(f"near=qdrant://{tmp_path}/q?collection=near",))
+    with (
+        run(make_models(embedder, three_kinds, reranker), options) as running,
+        httpx2.Client(base_url=f"{running.url}/v1", timeout=60) as client,
+    ):
+        assert client.post("/collections", json={"name": "near"}).status_code == 201
+        client.post("/collections/near/documents", json={"documents": DOCUMENTS})
+        path = "/collections/near/migration"
+        assert client.post(path, json={"model": "three", "queries": ["money"]}).status_code == 202
+        for _ in range(400):
+            if (found := _state(client, "near"))["state"] != "running":
+                break
+            time.sleep(0.02)
+        assert found["state"] == "ready", found
+        assert len(_asked(client, "near")) > 0
+        switched = client.post(f"{path}/switch", json={})
+        assert switched.json() == {**switched.json(), "state": "none"}, switched.text
+        assert client.get("/collections/near").json()["model"] == "three"
+        assert client.post("/collections/near/documents", json={"documents": DOCUMENTS}).json()["unchanged"] == 3
+        assert _asked(client, "near", mode="dense")[0][0].startswith("c#")
+        assert client.post(path, json={"model": "tiny"}).status_code == 202
+        assert client.delete(path).status_code == 204
+        assert _state(client, "near")["state"] == "none"
+
+
 def test_a_switch_by_another_process_is_seen(client: httpx2.Client, three_kinds: Embedder, folder: Path) -> None:
     client.post("/collections", json={"name": "theirs"})
     client.post("/collections/theirs/documents", json={"documents": DOCUMENTS})

@@ -113,11 +113,7 @@ def migrate(
     from sememe.engine.opening import open_embedder
 
     path = existing_place(name, collections_dir)
-    if isinstance(path, str):
-        raise InputError(
-            f"{called(path, name)} is kept by a server, where no second space can be built beside the first. Index its "
-            f"files with --model NEW at another address, then use that one."
-        )
+    name = called(path, name)
     with Collection.open(path) as collection:
         own, n_chunks = collection.about.model, collection.count().chunks
         if abandon:
@@ -155,6 +151,9 @@ def _embed(migration: Migration, n_chunks: int) -> None:
 
 
 def _say(found: Comparison, old: str, new: str) -> None:
+    if found.overlap is None:
+        print(f"There are no dense vectors to compare {new} with {old} by.")
+        return
     print(
         f"{found.overlap:.0%} of the 10 nearest are the same with {new} as with {old} ({len(found.changes)} queries)."
     )

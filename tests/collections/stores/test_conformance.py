@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -227,6 +228,34 @@ def test_every_kind_of_vector_comes_back(place: Place) -> None:
             assert found.sparse.weights(row) == pytest.approx(one.sparse.weights(i))  # type: ignore[union-attr]
             np.testing.assert_array_equal(found.multi_vector[row], one.multi_vector[i])  # type: ignore[index]
         assert len(store.other_vectors([]).sparse or ()) == 0
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{"outputs": ("dense",)}, {"outputs": ("dense",), "lexical": False}, {"outputs": ()}]
+)
+def test_a_collection_may_keep_only_some_of_it(place: Place, options: dict[str, object]) -> None:
+    store = place.create(about(**options))
+    made = embedded(plain(3))
+    kept = [
+        replace(
+            one,
+            dense=one.dense if options["outputs"] else None,
+            sparse=None,
+            multi_vector=None,
+            words=one.words if options.get("lexical", True) else None,
+        )
+        for one in made
+    ]
+    store.upsert(kept)
+    assert store.count().chunks == 6
+    if options["outputs"]:
+        assert names(store, store.dense(made[1].dense[1], 1)) == ["d001#1"]  # type: ignore[index]
+    if options.get("lexical", True):
+        assert store.lexical(list(made[1].words[1]), 6)  # type: ignore[index]
+    store.close()
+    store = place.open()
+    assert store.count().chunks == 6
     store.close()
 
 

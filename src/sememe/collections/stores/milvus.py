@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.stores.numbers import ALWAYS, Absent, All, AnyOf, Condition, Test
+from sememe.collections.stores.row_spaces import SPACES, Space, Spaces, read_spaces
 from sememe.collections.stores.row_store import RowStore
-from sememe.collections.stores.rows import RECORD_BYTES, Found, Row, VectorRow
+from sememe.collections.stores.rows import RECORD_BYTES, Found, Row, Rows, VectorRow
 from sememe.errors import InputError, NotFound, RemoteError, SememeError
 from sememe.lexical.bm25 import K1, B
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256
 _MOST = 16_384
-_ABOUT = 0
 _WORD_DIGITS = 12
 _WORDS_BYTES = 65_535
+# Milvus takes no sparse vector without a term: an empty one has this, which no vocabulary reaches and nobody asks for.
+_NO_TERM = 2**32 - 2
 _METRICS = {"cosine": "COSINE", "dot": "IP", "euclidean": "L2"}
 
 Given = TypeVar("Given")
@@ -38,65 +40,54 @@ Given = TypeVar("Given")
 
 def create(client: MilvusClient, name: str, about: About) -> RowStore:
     """Begin a collection. Raises InputError where one of this name is already, and for what Milvus does not keep here."""
-    from pymilvus import DataType, Function, FunctionType
+    from pymilvus import DataType
 
     if about.options.dtype != "float32":
         raise InputError(f"Milvus keeps dense vectors in float32 here; got dtype {about.options.dtype!r}.")
     with _translated():
-        if client.has_collection(name):
+        if client.has_collection(_records_of(name)):
             raise InputError(f"Milvus has a collection {name!r} already. Open it, delete it, or take another name.")
         records, indexes = _schema(client), client.prepare_index_params()
         records.add_field("unused", DataType.FLOAT_VECTOR, dim=2)  # Milvus wants a vector in every row
         indexes.add_index("unused", index_type="FLAT", metric_type="L2")
         client.create_collection(_records_of(name), schema=records, index_params=indexes, consistency_level="Strong")
-
-        chunks, indexes = _schema(client), client.prepare_index_params()
-        width = about.dimension if "dense" in about.options.outputs else 2
-        chunks.add_field("dense", DataType.FLOAT_VECTOR, dim=width)
-        kind = "FLAT" if _is_lite(client) else "AUTOINDEX"
-        indexes.add_index("dense", index_type=kind, metric_type=_METRICS[about.options.similarity])
-        chunks.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
-        indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
-        chunks.add_field(
-            "words",
-            DataType.VARCHAR,
-            max_length=_WORDS_BYTES,
-            enable_analyzer=True,
-            analyzer_params={"tokenizer": "standard"},
-        )
-        chunks.add_field("bm25", DataType.SPARSE_FLOAT_VECTOR)
-        chunks.add_function(
-            Function(
-                name="bm25", function_type=FunctionType.BM25, input_field_names=["words"], output_field_names=["bm25"]
-            )
-        )
-        settings = {"bm25_k1": K1, "bm25_b": B}
-        indexes.add_index("bm25", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=settings)
-        client.create_collection(name, schema=chunks, index_params=indexes, consistency_level="Strong")
-        row = {"key": _ABOUT, "record": about.to_json(), "numbers": {}, "unused": [0.0, 0.0]}
-        client.upsert(_records_of(name), [row])
-    return open_store(client, name)
+    rows = MilvusRows(client, _records_of(name), name, about)
+    rows.make_vectors()
+    rows.put_records([Spaces(Space(about.to_json(), name)).row()])
+    return RowStore(rows, about, name)
 
 
 def open_store(client: MilvusClient, name: str) -> RowStore:
     """Open what is stored. Raises NotFound."""
+    spaces = _spaces(client, name)
+    if spaces is None:
+        raise NotFound(f"Milvus has no collection {name!r}.")
+    about = About.from_json(spaces.now.about, f"the collection {name!r}")
     with _translated():
-        if not client.has_collection(name) or not client.has_collection(_records_of(name)):
-            raise NotFound(f"Milvus has no collection {name!r}.")
-        for table in (name, _records_of(name)):
-            client.load_collection(table)
-        found = client.get(_records_of(name), ids=[_ABOUT], output_fields=["record"])
-    if not found:
-        raise SememeError(f"The collection {name!r} says nothing of itself. Restore a snapshot.")
-    about = About.from_json(found[0]["record"], f"the collection {name!r}")
-    return RowStore(MilvusRows(client, name, about), about, f"Milvus's collection {name!r}")
+        for space in (spaces.now, spaces.following):
+            if space is not None:
+                client.load_collection(space.table)
+    return RowStore(MilvusRows(client, _records_of(name), spaces.now.table, about), about, name)
 
 
 def drop(client: MilvusClient, name: str) -> None:
     """Delete the collection; no error where there is none."""
+    spaces = _spaces(client, name)
+    if spaces is not None:
+        with _translated():
+            for space in (spaces.now, spaces.following):
+                if space is not None:
+                    client.drop_collection(space.table)
+            client.drop_collection(_records_of(name))
+
+
+def _spaces(client: MilvusClient, name: str) -> Spaces | None:
     with _translated():
-        client.drop_collection(name)
-        client.drop_collection(_records_of(name))
+        if not client.has_collection(_records_of(name)):
+            return None
+        client.load_collection(_records_of(name))
+        found = client.get(_records_of(name), ids=[SPACES], output_fields=["record"])
+    return read_spaces(found[0]["record"] if found else None, name)
 
 
 def connect(address: str, *, key: str | None = None) -> MilvusClient:
@@ -134,10 +125,69 @@ def _records_of(name: str) -> str:
 class MilvusRows:
     """`Rows` in two collections of Milvus."""
 
-    def __init__(self, client: MilvusClient, name: str, about: About) -> None:
-        """about: which vectors there are, and how they are compared."""
-        self._client, self._name, self._about = client, name, about
-        self._records = _records_of(name)
+    def __init__(self, client: MilvusClient, records: str, name: str, about: About) -> None:
+        """records, name: of the two collections. about: which vectors there are, and how they are compared."""
+        self._client, self._records, self._name, self._about = client, records, name, about
+
+    def beside(self, table: str, about: About) -> MilvusRows:
+        return MilvusRows(self._client, self._records, table, about)
+
+    def make_vectors(self) -> None:
+        from pymilvus import DataType, Function, FunctionType
+
+        self.drop_vectors()
+        with _translated():
+            chunks, indexes = _schema(self._client), self._client.prepare_index_params()
+            width = self._about.dimension if "dense" in self._about.options.outputs else 2
+            chunks.add_field("dense", DataType.FLOAT_VECTOR, dim=width)
+            kind = "FLAT" if _is_lite(self._client) else "AUTOINDEX"
+            indexes.add_index("dense", index_type=kind, metric_type=_METRICS[self._about.options.similarity])
+            chunks.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+            indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+            chunks.add_field(
+                "words",
+                DataType.VARCHAR,
+                max_length=_WORDS_BYTES,
+                enable_analyzer=True,
+                analyzer_params={"tokenizer": "standard"},
+            )
+            chunks.add_field("bm25", DataType.SPARSE_FLOAT_VECTOR)
+            chunks.add_function(
+                Function(
+                    name="bm25",
+                    function_type=FunctionType.BM25,
+                    input_field_names=["words"],
+                    output_field_names=["bm25"],
+                )
+            )
+            settings = {"bm25_k1": K1, "bm25_b": B}
+            indexes.add_index("bm25", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=settings)
+            self._client.create_collection(self._name, schema=chunks, index_params=indexes, consistency_level="Strong")
+
+    def drop_vectors(self) -> None:
+        with _translated():
+            self._client.drop_collection(self._name)
+
+    def copy_vectors(
+        self,
+        keys: Sequence[int],
+        to: Rows,
+        dense: Mapping[int, NDArray[np.float32]],
+        sparse: Mapping[int, Mapping[int, float]],
+    ) -> None:
+        assert isinstance(to, MilvusRows)
+        for some in _parts(keys):
+            fields = ["key", "record", "numbers", "words"]
+            with _translated():
+                stored = self._client.get(self._name, ids=list(some), output_fields=fields)
+            made = []
+            for row in stored:
+                key = int(row["key"])
+                values = dense[key].tolist() if key in dense else [0.0, 0.0]
+                found = {"dense": values, "sparse": _terms(sparse.get(key))}
+                made.append({field: row[field] for field in fields} | found)
+            if made:
+                self._put(to._name, made)
 
     def close(self) -> None:
         with _translated():
@@ -156,7 +206,7 @@ class MilvusRows:
                 f"A chunk has {len(one.words or ()):,} words; Milvus takes {_WORDS_BYTES // (_WORD_DIGITS + 1):,}."
             )
         dense = [0.0, 0.0] if one.dense is None else one.dense.tolist()
-        return {**_facts(one.row), "dense": dense, "sparse": dict(one.sparse or {}), "words": words}
+        return {**_facts(one.row), "dense": dense, "sparse": _terms(one.sparse), "words": words}
 
     def _put(self, table: str, rows: Sequence[Mapping[str, object]]) -> None:
         for some in _parts(rows):
@@ -264,7 +314,8 @@ class MilvusRows:
         for some in _parts(keys):
             with _translated():
                 rows = self._client.get(self._name, ids=list(some), output_fields=["key", "sparse"])
-            found |= {int(row["key"]): dict(row["sparse"]) for row in rows}
+            for row in rows:
+                found[int(row["key"])] = {term: weight for term, weight in row["sparse"].items() if term != _NO_TERM}
         return found
 
 
@@ -276,6 +327,10 @@ def _facts(row: Row) -> dict[str, object]:
     return {"key": row.key, "record": row.record, "numbers": dict(row.numbers)}
 
 
+def _terms(weights: Mapping[int, float] | None) -> dict[int, float]:
+    return dict(weights) if weights else {_NO_TERM: 1.0}
+
+
 def _word_text(word: str) -> str:
     """48 bits as hexadecimal digits, which Milvus's tokenizer leaves whole."""
     return hashlib.blake2b(word.encode(), digest_size=_WORD_DIGITS // 2).hexdigest()
@@ -285,7 +340,7 @@ def _expression(where: Condition) -> str:
     """In Milvus's language; made of our own names and of numbers."""
     match where:
         case All(parts):
-            return f"({' and '.join(map(_expression, parts))})" if parts else f"key > {_ABOUT}"
+            return f"({' and '.join(map(_expression, parts))})" if parts else f"key > {SPACES}"
         case AnyOf(parts):
             return f"({' or '.join(map(_expression, parts))})" if parts else "key < 0"
         case Absent(name):

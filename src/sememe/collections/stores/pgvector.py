@@ -23,6 +23,7 @@ from sememe.collections.documents import Document
 from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter
+from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores import pgvector_schema as schema
@@ -36,7 +37,8 @@ from sememe.collections.stores.pgvector_connection import (
     use_schema,
 )
 from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text
-from sememe.errors import InputError, NotFound, SememeError
+from sememe.collections.stores.pgvector_next import Access, begin_next, next_space
+from sememe.errors import CollectionMismatch, InputError, NotFound, SememeError
 from sememe.lexical.bm25 import K1, B
 from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
@@ -46,6 +48,8 @@ _INDEXED_FROM = 10_000
 # A filter that lets so few chunks through is answered exactly: the index would find them late or not at all.
 _FEW = 10_000
 _LISTS_AT_ONCE = 500
+# The lock comes before the snapshot is taken: what is read is of the columns that are there.
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE chunks IN ACCESS SHARE MODE"
 _DOCUMENT = "d.id, d.source, d.title, d.metadata"
 
 _BM25_PARTS = f"""
@@ -68,6 +72,7 @@ class PgVectorStore:
         self._codec = codec_of(about)
         self._lock = threading.RLock()
         self._depth = 0
+        self._said = about.to_json()
         self._reader = connect(conninfo, name)
         self._writer = connect(conninfo, name)
 
@@ -120,14 +125,28 @@ class PgVectorStore:
     def reading(self) -> Iterator[None]:
         with self._lock, translated():
             if self._depth == 0:
-                self._reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                self._reader.execute(_BEGIN_READING)
             self._depth += 1
             try:
+                if self._depth == 1:
+                    self._check_space(self._reader)
                 yield
             finally:
                 self._depth -= 1
                 if self._depth == 0 and not self._reader.closed:
                     self._reader.execute("ROLLBACK")
+
+    def _check_space(self, connection: Any) -> None:
+        """Raises CollectionMismatch where the collection has moved to another model since it was opened."""
+        (said,) = connection.execute("SELECT about FROM about").fetchone()
+        if said == self._said:
+            return
+        if About.from_json(said, f"the collection {self._name!r}") != self.about:
+            raise CollectionMismatch(
+                f"The collection {self._name} was migrated to another model since it was opened, from {self.about.model}. "
+                "Open it again."
+            )
+        self._said = said
 
     def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self.reading():
@@ -308,6 +327,7 @@ class PgVectorStore:
         with self._lock, translated(), self._writer.transaction():
             self._writer.execute(statement(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
             self._writer.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"sememe {self._name}",))
+            self._check_space(self._writer)
             yield self._writer
             self._writer.execute("UPDATE about SET generation = generation + 1")
 
@@ -318,16 +338,28 @@ class PgVectorStore:
 
     def _tend(self) -> None:
         """Build the index when there is enough to make it worth while; it grows by itself from then on."""
-        if self._codec is None or self.count().chunks <= _INDEXED_FROM:
+        self._index("dense", self.about)
+
+    def _index(self, column: str, about: About) -> None:
+        if "dense" not in about.options.outputs or self.count().chunks <= _INDEXED_FROM:
             return
-        if self._codec.dimension > schema.MOST_INDEXED[self.about.options.dtype]:
+        if about.dimension > schema.MOST_INDEXED[about.options.dtype]:
             return
-        kind = "halfvec" if self.about.options.dtype == "float16" else "vector"
-        operators = f"{kind}_{schema.OPERATORS[self._codec.similarity][1]}_ops"
+        kind = "halfvec" if about.options.dtype == "float16" else "vector"
+        operators = f"{kind}_{schema.OPERATORS[about.options.similarity][1]}_ops"
         with self._lock, translated():
             self._writer.execute(
-                statement(f"CREATE INDEX IF NOT EXISTS chunks_dense ON chunks USING hnsw (dense {operators})")
+                statement(f"CREATE INDEX IF NOT EXISTS chunks_{column} ON chunks USING hnsw ({column} {operators})")
             )
+
+    def next_space(self) -> NextSpace | None:
+        return next_space(self._access())
+
+    def begin_next(self, about: About) -> NextSpace:
+        return begin_next(self._access(), about)
+
+    def _access(self) -> Access:
+        return Access(self._name, self.about, self._rows, self._writing, self._index)
 
     def _dense_codec(self) -> VectorCodec:
         if self._codec is None:

@@ -60,9 +60,14 @@ def tables(about: About) -> str:
             f"pgvector keeps dense vectors in float32 or float16; got dtype {about.options.dtype!r}. "
             "The embedded store keeps int8 and binary."
         )
+    check_width(about)
+    return TABLES.format(characters=INDEXED_CHARACTERS, dense=dense_type(about) or "text")
+
+
+def check_width(about: About) -> None:
+    """Raises InputError for vectors that are too wide for pgvector."""
     if about.dimension > _MOST_DIMENSIONS:
         raise InputError(f"pgvector keeps at most {_MOST_DIMENSIONS:,} values a vector; got {about.dimension:,}.")
-    return TABLES.format(characters=INDEXED_CHARACTERS, dense=dense_type(about) or "text")
 
 
 def dense_type(about: About) -> str | None:

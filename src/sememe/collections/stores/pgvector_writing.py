@@ -18,6 +18,10 @@ from sememe.collections.stores import pgvector_schema as schema
 from sememe.collections.stores.pgvector_connection import statement
 from sememe.collections.stores.pgvector_filters import stored_text
 
+# By name: a migration leaves them in another order.
+_CHUNK_COLUMNS = """row, document, position, first_character, end_character, unit, first, last, heading, text, n_words, dense,
+    lists"""
+
 
 def put(connection: Any, documents: Sequence[EmbeddedDocument], dense: Sequence[NDArray[np.float32] | None]) -> None:
     """Store documents that are not there. dense: of each (n, D), prepared; None where it has none."""
@@ -25,23 +29,25 @@ def put(connection: Any, documents: Sequence[EmbeddedDocument], dense: Sequence[
     n_chunks = sum(len(one.chunks) for one in documents)
     free = iter(_numbers(connection, "'chunk_rows'", n_chunks))
     keys = [[next(free) for _ in one.chunks] for one in documents]
-    _copy(connection, "documents", (_document_values(one, row) for one, row in zip(documents, rows, strict=True)))
-    _copy(
+    copy_rows(connection, "documents", (_document_values(one, row) for one, row in zip(documents, rows, strict=True)))
+    copy_rows(
         connection,
         "fields",
         (v for one, row in zip(documents, rows, strict=True) for v in _fields(row, one.document)),
     )
-    _copy(
+    copy_rows(
         connection,
-        "chunks",
+        f"chunks ({_CHUNK_COLUMNS})",
         (
             _chunk_values(one, i, key, row, vectors)
             for one, row, its, vectors in zip(documents, rows, keys, dense, strict=True)
             for i, key in enumerate(its)
         ),
     )
-    _copy(connection, "words", (v for one, its in zip(documents, keys, strict=True) for v in _word_values(one, its)))
-    _copy(
+    copy_rows(
+        connection, "words", (v for one, its in zip(documents, keys, strict=True) for v in _word_values(one, its))
+    )
+    copy_rows(
         connection,
         "weights",
         (v for one, its in zip(documents, keys, strict=True) for v in _weight_values(one, its)),
@@ -57,7 +63,7 @@ def describe(connection: Any, document: Document) -> bool:
     if found is None:
         return False
     connection.execute("DELETE FROM fields WHERE document = %s", found)
-    _copy(connection, "fields", _fields(found[0], document))
+    copy_rows(connection, "fields", _fields(found[0], document))
     return True
 
 
@@ -88,7 +94,8 @@ def _numbers(connection: Any, sequence: str, n: int) -> list[int]:
     return [number for (number,) in found]
 
 
-def _copy(connection: Any, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+def copy_rows(connection: Any, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    """Rows into a table: all of its columns in order, or those that follow its name."""
     with connection.cursor() as cursor, cursor.copy(statement(f"COPY {table} FROM STDIN")) as copy:
         for row in rows:
             copy.write_row(row)

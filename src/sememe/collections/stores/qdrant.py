@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.about import About
-from sememe.collections.stores.numbers import ALWAYS, Absent, All, AnyOf, Condition, Test
+from sememe.collections.stores.numbers import All, Condition, Test
+from sememe.collections.stores.qdrant_filters import filter_of
+from sememe.collections.stores.row_spaces import SPACES, Space, Spaces, read_spaces
 from sememe.collections.stores.row_store import RowStore
-from sememe.collections.stores.rows import Found, Row, VectorRow
+from sememe.collections.stores.rows import Found, Row, Rows, VectorRow
 from sememe.errors import InputError, NotFound, RemoteError, SememeError
 from sememe.lexical.bm25 import K1, B
 
@@ -32,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 _MEAN_WORDS = 128
 _AT_ONCE = 256
-_ABOUT = 0
 _DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclidean": "Euclid"}
 
 Given = TypeVar("Given")
@@ -40,45 +41,44 @@ Given = TypeVar("Given")
 
 def create(client: QdrantClient, name: str, about: About) -> RowStore:
     """Begin a collection. Raises InputError where one of this name is already, and for what Qdrant does not keep here."""
-    from qdrant_client import models
-
     if about.options.dtype != "float32":
         raise InputError(f"Qdrant keeps dense vectors in float32 here; got dtype {about.options.dtype!r}.")
     with _translated():
-        if client.collection_exists(name):
+        if client.collection_exists(_records_of(name)):
             raise InputError(f"Qdrant has a collection {name!r} already. Open it, delete it, or take another name.")
-        dense = {}
-        if "dense" in about.options.outputs:
-            distance = models.Distance(_DISTANCES[about.options.similarity])
-            dense["dense"] = models.VectorParams(size=about.dimension, distance=distance)
-        sparse = {
-            "sparse": models.SparseVectorParams(),
-            "words": models.SparseVectorParams(modifier=models.Modifier.IDF),
-        }
-        client.create_collection(name, vectors_config=dense, sparse_vectors_config=sparse)
         client.create_collection(_records_of(name), vectors_config={})
-        point = models.PointStruct(id=_ABOUT, vector={}, payload={"about": about.to_json()})
-        client.upsert(_records_of(name), [point], wait=True)
-    return open_store(client, name)
+    rows = QdrantRows(client, _records_of(name), name, about)
+    rows.make_vectors()
+    rows.put_records([Spaces(Space(about.to_json(), name)).row()])
+    return RowStore(rows, about, name)
 
 
 def open_store(client: QdrantClient, name: str) -> RowStore:
     """Open what is stored. Raises NotFound."""
-    with _translated():
-        if not client.collection_exists(name) or not client.collection_exists(_records_of(name)):
-            raise NotFound(f"Qdrant has no collection {name!r}.")
-        found = client.retrieve(_records_of(name), [_ABOUT])
-    if not found or not found[0].payload:
-        raise SememeError(f"The collection {name!r} says nothing of itself. Restore a snapshot.")
-    about = About.from_json(found[0].payload["about"], f"the collection {name!r}")
-    return RowStore(QdrantRows(client, name, about), about, f"Qdrant's collection {name!r}")
+    spaces = _spaces(client, name)
+    if spaces is None:
+        raise NotFound(f"Qdrant has no collection {name!r}.")
+    about = About.from_json(spaces.now.about, f"the collection {name!r}")
+    return RowStore(QdrantRows(client, _records_of(name), spaces.now.table, about), about, name)
 
 
 def drop(client: QdrantClient, name: str) -> None:
     """Delete the collection; no error where there is none."""
+    spaces = _spaces(client, name)
+    if spaces is not None:
+        with _translated():
+            for space in (spaces.now, spaces.following):
+                if space is not None:
+                    client.delete_collection(space.table)
+            client.delete_collection(_records_of(name))
+
+
+def _spaces(client: QdrantClient, name: str) -> Spaces | None:
     with _translated():
-        client.delete_collection(name)
-        client.delete_collection(_records_of(name))
+        if not client.collection_exists(_records_of(name)):
+            return None
+        found = client.retrieve(_records_of(name), [SPACES])
+    return read_spaces(_record_of(found[0]) if found else None, name)
 
 
 def connect(address: str, *, key: str | None = None) -> QdrantClient:
@@ -103,10 +103,57 @@ def _records_of(name: str) -> str:
 class QdrantRows:
     """`Rows` in two collections of Qdrant."""
 
-    def __init__(self, client: QdrantClient, name: str, about: About) -> None:
-        """about: which vectors there are, and how they are compared."""
-        self._client, self._name, self._about = client, name, about
-        self._records = _records_of(name)
+    def __init__(self, client: QdrantClient, records: str, name: str, about: About) -> None:
+        """records, name: of the two collections. about: which vectors there are, and how they are compared."""
+        self._client, self._records, self._name, self._about = client, records, name, about
+
+    def beside(self, table: str, about: About) -> QdrantRows:
+        return QdrantRows(self._client, self._records, table, about)
+
+    def make_vectors(self) -> None:
+        from qdrant_client import models
+
+        dense = {}
+        if "dense" in self._about.options.outputs:
+            distance = models.Distance(_DISTANCES[self._about.options.similarity])
+            dense["dense"] = models.VectorParams(size=self._about.dimension, distance=distance)
+        sparse = {
+            "sparse": models.SparseVectorParams(),
+            "words": models.SparseVectorParams(modifier=models.Modifier.IDF),
+        }
+        self.drop_vectors()
+        with _translated():
+            self._client.create_collection(self._name, vectors_config=dense, sparse_vectors_config=sparse)
+
+    def drop_vectors(self) -> None:
+        with _translated():
+            self._client.delete_collection(self._name)
+
+    def copy_vectors(
+        self,
+        keys: Sequence[int],
+        to: Rows,
+        dense: Mapping[int, NDArray[np.float32]],
+        sparse: Mapping[int, Mapping[int, float]],
+    ) -> None:
+        from qdrant_client import models
+
+        assert isinstance(to, QdrantRows)
+        for some in _parts(keys):
+            with _translated():
+                stored = self._client.retrieve(self._name, list(some), with_payload=True, with_vectors=["words"])
+            points = []
+            for point in stored:
+                key = int(point.id)
+                vectors = dict(point.vector) if isinstance(point.vector, dict) else {}
+                if key in dense:
+                    vectors["dense"] = dense[key].tolist()
+                if sparse.get(key):
+                    vectors["sparse"] = _sparse_vector(sparse[key])
+                points.append(models.PointStruct(id=key, vector=vectors, payload=point.payload))  # type: ignore[arg-type]
+            if points:
+                with _translated():
+                    self._client.upsert(to._name, points, wait=True)
 
     def close(self) -> None:
         with _translated():
@@ -145,8 +192,8 @@ class QdrantRows:
         found: dict[int, str] = {}
         for some in _parts(keys):
             with _translated():
-                points = self._client.retrieve(table, list(some), with_payload=["record"])
-            found |= {int(point.id): point.payload["record"] for point in points if point.payload}
+                points = self._client.retrieve(table, list(some), with_payload=["record", "about"])
+            found |= {int(point.id): _record_of(point) for point in points}
         return found
 
     def scan(self, where: Condition) -> Iterator[str]:
@@ -161,7 +208,7 @@ class QdrantRows:
             with _translated():
                 points, offset = self._client.scroll(
                     table,
-                    _filter(where),
+                    filter_of(where),
                     limit=_AT_ONCE,
                     offset=offset,
                     with_payload=["record"],  # type: ignore[arg-type]
@@ -179,14 +226,14 @@ class QdrantRows:
     def _delete(self, table: str, where: Condition) -> None:
         from qdrant_client import models
 
-        chosen = _filter(where)
+        chosen = filter_of(where)
         assert chosen is not None, "that would be everything"
         with _translated():
             self._client.delete(table, models.FilterSelector(filter=chosen), wait=True)
 
     def count(self, where: Condition) -> int:
         with _translated():
-            return self._client.count(self._records, _filter(where), exact=True).count
+            return self._client.count(self._records, filter_of(where), exact=True).count
 
     def count_vectors(self) -> int:
         with _translated():
@@ -199,12 +246,10 @@ class QdrantRows:
         return found
 
     def sparse(self, query: Mapping[int, float], k: int, where: Condition) -> list[Found]:
-        from qdrant_client import models
 
         if not query:
             return []
-        vector = models.SparseVector(indices=list(query), values=list(query.values()))
-        return [one for one in self._query("sparse", vector, k, where) if one.score > 0]
+        return [one for one in self._query("sparse", _sparse_vector(query), k, where) if one.score > 0]
 
     def lexical(self, words: Sequence[str], k: int, where: Condition) -> list[Found]:
         from qdrant_client import models
@@ -216,7 +261,7 @@ class QdrantRows:
     def _query(self, using: str, query: list[float] | models.SparseVector, k: int, where: Condition) -> list[Found]:
         with _translated():
             answer = self._client.query_points(
-                self._name, query=query, using=using, query_filter=_filter(where), limit=k, with_payload=False
+                self._name, query=query, using=using, query_filter=filter_of(where), limit=k, with_payload=False
             )
         return [Found(int(point.id), float(point.score)) for point in answer.points]
 
@@ -248,6 +293,17 @@ def _parts(items: Sequence[Given]) -> Iterator[Sequence[Given]]:
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
+def _sparse_vector(weights: Mapping[int, float]) -> models.SparseVector:
+    from qdrant_client import models
+
+    return models.SparseVector(indices=list(weights), values=list(weights.values()))
+
+
+def _record_of(point: models.Record) -> str:
+    payload = point.payload or {}
+    return str(payload.get("record") or payload["about"])  # about: row 0 as it was before collections could migrate
+
+
 def _payload(row: Row) -> dict[str, object]:
     return {"record": row.record, **row.numbers}
 
@@ -259,7 +315,7 @@ def _vectors(one: VectorRow) -> models.VectorStruct:
     if one.dense is not None:
         found["dense"] = one.dense.tolist()
     if one.sparse:
-        found["sparse"] = models.SparseVector(indices=list(one.sparse), values=list(one.sparse.values()))
+        found["sparse"] = _sparse_vector(one.sparse)
     if one.words:
         counted = Counter(map(_word_number, one.words))
         norm = K1 * (1 - B + B * len(one.words) / _MEAN_WORDS)
@@ -273,46 +329,6 @@ def _word_number(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
 
 
-def _filter(where: Condition) -> models.Filter | None:
-    from qdrant_client import models
-
-    if where == ALWAYS:
-        return None
-    condition = _condition(where)
-    return condition if isinstance(condition, models.Filter) else models.Filter(must=[condition])
-
-
-def _condition(where: Condition) -> models.Filter | models.FieldCondition | models.IsEmptyCondition:
-    from qdrant_client import models
-
-    match where:
-        case All(parts):
-            return models.Filter(must=[_condition(part) for part in parts])
-        case AnyOf(()):  # nothing has no numbers and one
-            return models.Filter(must=[models.HasIdCondition(has_id=[])])
-        case AnyOf(parts):
-            return models.Filter(should=[_condition(part) for part in parts])
-        case Absent(name):
-            return models.IsEmptyCondition(is_empty=models.PayloadField(key=name))
-        case Test(name, sign, number):
-            return _test(name, sign, number)
-
-
-def _test(name: str, sign: str, number: int | float) -> models.Filter | models.FieldCondition:
-    from qdrant_client import models
-
-    if sign in ("<=", ">="):
-        return models.FieldCondition(key=name, range=models.Range(**{"lte" if sign == "<=" else "gte": number}))
-    if isinstance(number, int):
-        same = models.FieldCondition(key=name, match=models.MatchValue(value=number))
-    else:
-        same = models.FieldCondition(key=name, range=models.Range(gte=number, lte=number))
-    if sign == "=":
-        return same
-    there = models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key=name))])
-    return models.Filter(must=[there], must_not=[same])
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """The client's errors as ours."""
@@ -323,6 +339,8 @@ def _translated() -> Iterator[None]:
     except ResponseHandlingException as exc:
         raise RemoteError(f"Qdrant cannot be reached: {exc}. Check the address and that the server runs.") from exc
     except ApiException as exc:
+        raise SememeError(f"Qdrant did not do what was asked: {exc}") from exc
+    except ValueError as exc:  # local mode's word for a collection that has gone
         raise SememeError(f"Qdrant did not do what was asked: {exc}") from exc
     except RuntimeError as exc:  # a folder of local mode that another client holds
         raise SememeError(f"Qdrant cannot be opened: {exc}") from exc

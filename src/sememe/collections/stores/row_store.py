@@ -3,9 +3,8 @@
 What it promises less than the protocol: a change of several documents is made one document after another, and a reader may
 see one of them half changed; there are no snapshots and no lock between writers of the same document; BM25 is the database's
 own; explanations have no parts by word. A change that was cut short is complete when it is made again: keys are made
-from ids, chunks are written before the document that counts them, and deleted before it.
-
-A document is a `head` (all but its text) and a `text`, each cut into records that the database takes.
+from ids, chunks are written before the document that counts them, and deleted before it. Another space is built in a table
+beside (`row_spaces`); a change that another process makes in the moment of the switch may be lost with the old table.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import base64
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,30 +25,39 @@ from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
 from sememe.collections.filters import Filter, matches
-from sememe.collections.other_vectors import OtherVectors, pack_list, sparse_of, unpack_list, unpack_lists
+from sememe.collections.next_space import NextSpace
+from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores.numbers import ALWAYS, All, Condition, Test, condition, number_of, numbers_of
-from sememe.collections.stores.rows import RECORD_BYTES, Found, Row, Rows, VectorRow
-from sememe.errors import InputError, NotFound
+from sememe.collections.stores.row_records import (
+    FIRST,
+    KIND,
+    KINDS,
+    OWNER,
+    POSITION,
+    Blob,
+    blob_rows,
+    chunk_key,
+    head_rows,
+    piece_key,
+    rows_of,
+)
+from sememe.collections.stores.row_spaces import SPACES, RowNextSpace, Spaces, begin_next, read_spaces
+from sememe.collections.stores.rows import Found, Row, Rows
+from sememe.errors import CollectionMismatch, InputError, NotFound, RemoteError, SememeError
 from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
 
-Blob = Literal["head", "text", "chunk", "lists", "state"]
-
-# Names beside those of fields, which begin with k.
-_OWNER, _KIND, _POSITION, _FIRST = "owner", "kind", "position", "first"
-_KINDS: dict[Blob, int] = {"head": 0, "text": 1, "chunk": 2, "lists": 3, "state": 4}
 _MOST_ASKED = 16_000  # what Milvus gives at once
 _AT_ONCE = 200
-_PIECE_CHARACTERS = RECORD_BYTES - 200
 
 
 class RowStore:
     """A `VectorStore` over rows."""
 
-    def __init__(self, rows: Rows, about: About, place: str) -> None:
-        """place: how messages call it."""
-        self.about, self._rows, self._place = about, rows, place
+    def __init__(self, rows: Rows, about: About, name: str) -> None:
+        """name: of the collection."""
+        self.about, self._rows, self._name = about, rows, name
         self._codec = codec_of(about)
         self._lock = threading.RLock()
 
@@ -57,7 +65,31 @@ class RowStore:
     def reading(self) -> Iterator[None]:
         """One thread at a time; no snapshot."""
         with self._lock:
-            yield
+            try:
+                yield
+            except RemoteError:
+                raise
+            except SememeError as exc:  # perhaps the table of the vectors has gone
+                self._spaces(exc)
+                raise
+
+    def _spaces(self, cause: SememeError | None = None) -> Spaces:
+        """Raises CollectionMismatch where the collection has moved to another model since it was opened."""
+        spaces = read_spaces(self._rows.records([SPACES]).get(SPACES), self._name)
+        if About.from_json(spaces.now.about, f"the collection {self._name!r}") != self.about:
+            raise CollectionMismatch(
+                f"The collection {self._name} was migrated to another model since it was opened, from {self.about.model}. "
+                "Open it again."
+            ) from cause
+        return spaces
+
+    def next_space(self) -> NextSpace | None:
+        spaces = self._spaces()
+        return None if spaces.following is None else RowNextSpace(self._rows, self._name, spaces)
+
+    def begin_next(self, about: About) -> NextSpace:
+        with self._lock:
+            return begin_next(self._rows, self._name, about)
 
     def close(self) -> None:
         self._rows.close()
@@ -143,17 +175,17 @@ class RowStore:
             chunk = Chunk(
                 document.id, record["position"], text, record["start"], record["end"], place, record["heading"]
             )
-            found.append(StoredChunk(key, chunk, _with_text(document, texts.get(record["owner"], ""))))
+            found.append(StoredChunk(key, chunk, replace(document, text=texts.get(record["owner"], ""))))
         return found
 
     def chunks_of(self, document_id: str) -> list[StoredChunk]:
         owner = number_of(document_id)
         _, _, n_chunks = self._head(document_id)
-        return self.chunks([_chunk_key(owner, i) for i in range(n_chunks)], with_text=True)
+        return self.chunks([chunk_key(owner, i) for i in range(n_chunks)], with_text=True)
 
     def documents(self, where: Filter | None = None) -> Iterator[StoredDocument]:
         rough = All(
-            (Test(_KIND, "=", _KINDS["head"]), Test(_FIRST, "=", 1), ALWAYS if where is None else condition(where))
+            (Test(KIND, "=", KINDS["head"]), Test(FIRST, "=", 1), ALWAYS if where is None else condition(where))
         )
         owners = [json.loads(record)["owner"] for record in self._rows.scan(rough)]
         heads = self._heads(owners).values()
@@ -166,7 +198,7 @@ class RowStore:
     def document(self, document_id: str) -> Document:
         document, _, _ = self._head(document_id)
         owner = number_of(document_id)
-        return _with_text(document, self._texts("text", [owner])[owner])
+        return replace(document, text=self._texts("text", [owner])[owner])
 
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
         found = self._rows.vectors([int(key) for key in keys])
@@ -182,14 +214,14 @@ class RowStore:
         )
 
     def count(self) -> Counts:
-        n = self._rows.count(All((Test(_KIND, "=", _KINDS["head"]), Test(_FIRST, "=", 1))))
+        n = self._rows.count(All((Test(KIND, "=", KINDS["head"]), Test(FIRST, "=", 1))))
         state = self._texts("state", [0])
         return Counts(n, self._rows.count_vectors(), int(state.get(0, "0")))
 
     def _head(self, document_id: str) -> tuple[Document, str, int]:
         found = self._heads([number_of(document_id)]).get(number_of(document_id))
         if found is None:
-            raise NotFound(f"There is no document {document_id!r} in {self._place}.")
+            raise NotFound(f"There is no document {document_id!r} in the collection {self._name!r}.")
         return found
 
     def _heads(self, owners: Sequence[int]) -> dict[int, tuple[Document, str, int]]:
@@ -206,13 +238,13 @@ class RowStore:
 
     def _blobs(self, kind: Blob, names: Sequence[int]) -> dict[int, bytes]:
         """Bytes of any length by name, those that are there."""
-        first = {_piece_key(kind, name, 0): name for name in names}
+        first = {piece_key(kind, name, 0): name for name in names}
         got = {first[key]: json.loads(record) for key, record in self._rows.records(list(first)).items()}
-        more = [_piece_key(kind, name, i) for name, record in got.items() for i in range(1, record["pieces"])]
+        more = [piece_key(kind, name, i) for name, record in got.items() for i in range(1, record["pieces"])]
         rest = self._rows.records(more) if more else {}
         found = {}
         for name, record in got.items():
-            others = (json.loads(rest[_piece_key(kind, name, i)])["text"] for i in range(1, record["pieces"]))
+            others = (json.loads(rest[piece_key(kind, name, i)])["text"] for i in range(1, record["pieces"]))
             found[name] = zlib.decompress(base64.b64decode("".join([record["text"], *others])))
         return found
 
@@ -220,65 +252,43 @@ class RowStore:
 
     def upsert(self, documents: Sequence[EmbeddedDocument]) -> None:
         check_upsert(documents)
-        made = [self._rows_of(one) for one in documents]
+        made = [rows_of(one, self._codec) for one in documents]
         with self._lock:
+            self._begin_change([number_of(one.document.id) for one in documents])
             before = self._heads([number_of(one.document.id) for one in documents])
             for owner in before:
-                self._rows.delete(All((Test(_OWNER, "=", owner), Test(_KIND, ">=", _KINDS["text"]))))
+                self._rows.delete(All((Test(OWNER, "=", owner), Test(KIND, ">=", KINDS["text"]))))
             self._rows.put_vectors([row for rows, _ in made for row in rows])
             for one in documents:
                 owner, n = number_of(one.document.id), len(one.chunks)
                 if owner in before and before[owner][2] > n:
-                    self._rows.delete_vectors(All((Test(_OWNER, "=", owner), Test(_POSITION, ">=", n))))
+                    self._rows.delete_vectors(All((Test(OWNER, "=", owner), Test(POSITION, ">=", n))))
             self._rows.put_records([piece for _, pieces in made for piece in pieces])
-            heads = (_head_rows(one.document, one.document.content_hash, len(one.chunks)) for one in documents)
+            heads = (head_rows(one.document, one.document.content_hash, len(one.chunks)) for one in documents)
             self._rows.put_records([row for rows in heads for row in rows])
             if documents:
                 self._changed()
 
-    def _rows_of(self, one: EmbeddedDocument) -> tuple[list[VectorRow], list[Row]]:
-        """A document's chunks, and its texts and lists of vectors in pieces. Raises InputError for vectors that do not fit."""
-        document, owner = one.document, number_of(one.document.id)
-        numbers = numbers_of(document) | {_OWNER: owner}
-        dense = None
-        if one.dense is not None and self._codec is not None:
-            dense = self._codec.prepared(one.dense, f"document {document.id!r}")
-        rows, pieces = [], _pieces("text", owner, owner, document.text.encode(), {})
-        for i, chunk in enumerate(one.chunks):
-            key = _chunk_key(owner, i)
-            record, is_long = _chunk_record(chunk, owner)
-            if is_long:
-                pieces += _pieces("chunk", key, owner, chunk.text.encode(), {})
-            if one.multi_vector is not None:
-                pieces += _pieces("lists", key, owner, pack_list(one.multi_vector[i]), {})
-            rows.append(
-                VectorRow(
-                    Row(key, record, numbers | {_POSITION: i}),
-                    None if dense is None else dense[i],
-                    None if one.sparse is None else one.sparse.weights(i),
-                    None if one.words is None else one.words[i],
-                )
-            )
-        return rows, pieces
-
     def describe(self, documents: Sequence[Document]) -> None:
         with self._lock:
+            self._begin_change([number_of(document.id) for document in documents])
             for document in documents:
                 _, content_hash, n_chunks = self._head(document.id)
                 owner = number_of(document.id)
-                numbers = numbers_of(document) | {_OWNER: owner}
-                keys = [_chunk_key(owner, i) for i in range(n_chunks)]
+                numbers = numbers_of(document) | {OWNER: owner}
+                keys = [chunk_key(owner, i) for i in range(n_chunks)]
                 records = self._rows.vector_records(keys)
-                self._rows.renumber([Row(key, records[key], numbers | {_POSITION: i}) for i, key in enumerate(keys)])
-                self._rows.put_records(_head_rows(document, content_hash, n_chunks))
+                self._rows.renumber([Row(key, records[key], numbers | {POSITION: i}) for i, key in enumerate(keys)])
+                self._rows.put_records(head_rows(document, content_hash, n_chunks))
             self._changed()
 
     def delete(self, ids: Sequence[str]) -> int:
         with self._lock:
             there = self._heads([number_of(id) for id in dict.fromkeys(ids)])
+            self._begin_change(there)
             for owner in there:
-                self._rows.delete_vectors(Test(_OWNER, "=", owner))
-                self._rows.delete(Test(_OWNER, "=", owner))
+                self._rows.delete_vectors(Test(OWNER, "=", owner))
+                self._rows.delete(Test(OWNER, "=", owner))
             if there:
                 self._changed()
             return len(there)
@@ -287,59 +297,19 @@ class RowStore:
         with self._lock:
             return self.delete([one.id for one in self.documents(where)])
 
+    def _begin_change(self, owners: Iterable[int]) -> None:
+        """Refuse it where the space is another by now; what another space has of these documents is to be made anew."""
+        spaces = self._spaces()
+        if spaces.following is not None:
+            following = RowNextSpace(self._rows, self._name, spaces)
+            for owner in owners:
+                following.rows.delete_vectors(Test(OWNER, "=", owner))
+
     def _changed(self) -> None:
         state = self._texts("state", [0])
-        self._rows.put_records(_pieces("state", 0, -1, str(int(state.get(0, "0")) + 1).encode(), {}))
+        self._rows.put_records(blob_rows("state", 0, -1, str(int(state.get(0, "0")) + 1).encode(), {}))
 
     def _need_codec(self) -> VectorCodec:
         if self._codec is None:
-            raise InputError(f"{self._place} keeps no dense vectors.")
+            raise InputError(f"The collection {self._name!r} keeps no dense vectors.")
         return self._codec
-
-
-def _chunk_key(owner: int, position: int) -> int:
-    return number_of(f"{owner}#{position}")
-
-
-def _piece_key(kind: Blob, name: int, i: int) -> int:
-    return number_of(f"{kind} {name} {i}")
-
-
-def _head_rows(document: Document, content_hash: str, n_chunks: int) -> list[Row]:
-    """All of a document but its text."""
-    owner = number_of(document.id)
-    facts = {"id": document.id, "title": document.title, "source": document.source, "metadata": dict(document.metadata)}
-    blob = json.dumps(facts | {"content_hash": content_hash, "n_chunks": n_chunks}).encode()
-    return _pieces("head", owner, owner, blob, numbers_of(document))
-
-
-def _pieces(kind: Blob, name: int, owner: int, blob: bytes, numbers: Mapping[str, int | float]) -> list[Row]:
-    """Bytes as rows; the first has the numbers, and says how many there are."""
-    text = base64.b64encode(zlib.compress(blob)).decode()
-    cuts = [text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS)]
-    rows = []
-    for i, cut in enumerate(cuts):
-        record = json.dumps({"owner": owner, "pieces": len(cuts), "text": cut})
-        own: dict[str, int | float] = {_OWNER: owner, _KIND: _KINDS[kind], _FIRST: int(i == 0)}
-        rows.append(Row(_piece_key(kind, name, i), record, own | dict(numbers if i == 0 else {})))
-    return rows
-
-
-def _chunk_record(chunk: Chunk, owner: int) -> tuple[str, bool]:
-    """The record, and whether the text is so long that it stands elsewhere."""
-    place = (chunk.place.unit, chunk.place.first, chunk.place.last) if chunk.place else None
-    facts = {
-        "owner": owner, "position": chunk.position, "start": chunk.start, "end": chunk.end, "place": place,
-        "heading": chunk.heading,
-    }  # fmt: skip
-    if len(record := json.dumps(facts | {"text": chunk.text})) <= RECORD_BYTES:
-        return record, False
-    if len(record := json.dumps(facts | {"text": None})) > RECORD_BYTES:
-        raise InputError(
-            f"Chunk {chunk.id!r} has headings of {len(chunk.heading):,} characters, which this store cannot keep."
-        )
-    return record, True
-
-
-def _with_text(document: Document, text: str) -> Document:
-    return Document(document.id, text, document.title, document.source, document.metadata)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.collections.about import About
 from sememe.collections.stores.numbers import Condition
 
 
@@ -51,6 +52,31 @@ class Rows(Protocol):
 
     def put_vectors(self, rows: Sequence[VectorRow]) -> None:
         """Store them, over rows of the same keys."""
+        ...
+
+    def beside(self, table: str, about: About) -> Rows:
+        """Rows whose records are these, and whose rows with vectors stand in another table, as `about` has them."""
+        ...
+
+    def make_vectors(self) -> None:
+        """The table of rows with vectors, empty; one that was left over goes first."""
+        ...
+
+    def drop_vectors(self) -> None:
+        """Delete the table of rows with vectors."""
+        ...
+
+    def copy_vectors(
+        self,
+        keys: Sequence[int],
+        to: Rows,
+        dense: Mapping[int, NDArray[np.float32]],
+        sparse: Mapping[int, Mapping[int, float]],
+    ) -> None:
+        """Rows of these keys, record, numbers and words, again in the table of `to`, found by these vectors there.
+
+        Those that are not here any more are left out.
+        """
         ...
 
     def renumber(self, rows: Sequence[Row]) -> None:

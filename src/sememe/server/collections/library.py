@@ -142,21 +142,18 @@ class Library:
             opened.collection.close()
 
     def forget(self, name: str) -> None:
-        """Open it anew for the next request. Requests that read it now go on."""
+        """Open it anew for the next request. Requests that read a folder now go on."""
+        if name in self._addresses:
+            with self._store_locks[name]:
+                if (opened := self._opened.pop(name, None)) is not None:
+                    opened.collection.close()  # a store in a folder is locked until then
+            return
         with self._lock:
             self._opened.pop(name, None)
 
     def embedder(self, model: str | None) -> ServedEmbedder:
         """A served model for a thread to embed with. Raises NotFound."""
         return self._embedder(self._service.models.embedder(model))
-
-    def folder(self, name: str) -> Path:
-        """The folder of an embedded collection that is there. Raises NotFound, and InputError for one in a store."""
-        self._find(name)
-        place = self.place(name)
-        if isinstance(place, str):
-            raise InputError(f"{name} is kept by a database; this is done for collections of the server's own only.")
-        return place
 
     def snapshots(self) -> Path:
         """Where copies are kept. Raises InputError for a server without a folder."""

@@ -34,9 +34,10 @@ class _Stopped(Exception):
 
 @dataclass
 class _Job:
-    """One that this process runs, or has run. error: in words, when it failed; compared: when it is ready."""
+    """One that this process runs, or has run. place: a folder or an address. error: in words, when it failed; compared:
+    when it is ready."""
 
-    folder: Path
+    place: Path | str
     model: str
     migration: Migration
     embedder: ServedEmbedder
@@ -59,7 +60,7 @@ class Migrations:
 
         Raises NotFound, CollectionMismatch while one to another model is under way, InputError.
         """
-        folder = self._library.folder(name)
+        place, collection = self._library.place(name), self._library.reading(name)
         if queries:
             try:
                 self._library.bring_model(name)
@@ -68,12 +69,12 @@ class Migrations:
                     "Queries are asked of both models, and the collection's own is not served here. Leave `queries` out, "
                     "or serve that model too."
                 ) from exc
-        old = self._library.reading(name).embedder
+        old = collection.embedder
         with self._lock:
             running = self._jobs.get(name)
             if running is not None and running.thread is not None and running.thread.is_alive():
                 if running.model == model:
-                    return self._state(name, folder)
+                    return self.state(name)
                 raise Overloaded(
                     f"{name} is being migrated to {running.model}. Wait for it, or DELETE {_PATH} first.",
                     retry_after_seconds=10.0,
@@ -81,18 +82,18 @@ class Migrations:
             if running is not None:
                 running.migration.close()
             embedder = self._library.embedder(model)
-            job = _Job(folder, model, Migration(folder, embedder), embedder)
+            # A folder is opened beside the requests, that they need not wait; a database as it is, which may let itself be
+            # opened only once.
+            opened = collection if isinstance(place, str) else None
+            job = _Job(place, model, Migration(place, embedder, opened=opened), embedder)
             job.thread = threading.Thread(target=_run, args=(job, queries, old), name=f"migrate-{name}", daemon=True)
             self._jobs[name] = job
             job.thread.start()
-        return self._state(name, folder)
+        return self.state(name)
 
     def state(self, name: str) -> bodies.MigrationAnswer:
         """How far it is, also of one that another process began. Raises NotFound, InputError."""
-        return self._state(name, self._library.folder(name))
-
-    def _state(self, name: str, folder: Path) -> bodies.MigrationAnswer:
-        pending, job = pending_migration(folder), self._jobs.get(name)
+        pending, job = pending_migration(self._library.reading(name)), self._jobs.get(name)
         if pending is None:
             return bodies.MigrationAnswer(state="none")
         answer = bodies.MigrationAnswer(
@@ -101,7 +102,7 @@ class Migrations:
             n_done=pending.n_done,
             n_chunks=pending.n_chunks,
         )
-        if job is None or job.folder != folder:
+        if job is None or job.place != self._library.place(name):
             return answer
         if job.compared is not None:
             changes = [
@@ -130,12 +131,12 @@ class Migrations:
 
     def abandon(self, name: str) -> None:
         """Stop, and forget what was built. Nothing happens where nothing was begun."""
-        folder = self._library.folder(name)
+        collection = self._library.reading(name)
         with self._lock:
             job = self._jobs.pop(name, None)
         if job is not None:
             _end(job)
-        abandon_migration(folder)
+        abandon_migration(collection)
 
     def close(self) -> None:
         """End the threads, each after its transaction; what they have stored stays."""
