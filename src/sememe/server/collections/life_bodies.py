@@ -70,8 +70,8 @@ class MigrationAnswer(BaseModel):
     """How far a migration is.
 
     state: none (nothing was begun), running, ready (to be switched to), failed (`error` says why) or interrupted; the last
-    two go on where they were when it is begun again. overlap: of the ten nearest, when it is ready and there are dense vectors. changes: the queries
-    that change most, first.
+    two go on where they were when it is begun again. overlap: of the ten nearest, when it is ready and there are dense
+    vectors. changes: the queries that change most, first.
     """
 
     state: Literal["none", "running", "ready", "failed", "interrupted"]
