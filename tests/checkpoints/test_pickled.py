@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.checkpoints.pickled import read_pickled
@@ -181,7 +181,6 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             read_pickled(_zip(pickled, tmp_path))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_no_damage_to_the_pickle_ends_in_anything_but_our_error(at: int, byte: int, tmp_path: Path) -> None:
     damaged = bytearray(_Crafted(4, 1, (3,), (1,)).dumps())

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.checkpoints.sentencepiece import PieceKind, build_tokenizer, read_sentencepiece
@@ -151,7 +151,6 @@ def test_a_file_of_another_kind_is_refused_with_its_name(content: bytes, tmp_pat
         read_sentencepiece(tmp_path / "spiece.model")
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damage_gives_a_checkpoint_error_or_another_model(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
 
@@ -140,7 +140,6 @@ _SIBLINGS = ("gpt2", "llama", "roberta-base", "clip", "whisper-tiny")
     "name",
     [pytest.param(name, marks=(pytest.mark.slow,) if name in _SIBLINGS else ()) for name in (*TRAINED, *PUBLISHED)],
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=pieces_of_text, n_tokens=st.integers(1, 40), chars_per_token=st.sampled_from([0.25, 1.0, 3.0]))
 @example(text="a" * 1000 + " b", n_tokens=5, chars_per_token=1.0)
 @example(text=" " * 1000 + "b", n_tokens=5, chars_per_token=1.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import FakeEmbedder
@@ -58,7 +58,6 @@ def test_the_budget_holds() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=12), st.integers(1, 150))
-@settings(max_examples=60, deadline=None)
 def test_never_more_than_the_budget_and_nothing_twice(given_spans: list[tuple[int, int]], budget: int) -> None:
     hits = [_hit(first, min(first + more, 99)) for first, more in given_spans]
     found = make_context("q", hits, budget, _count)

@@ -69,7 +69,7 @@ def test_pages_and_headings_that_only_the_chunks_know() -> None:
     assert (page.kind, page.start, page.end) == ("page", 10, 60)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from(["# A", "## B", "words of it", "", "more"]), max_size=12),
     st.sampled_from(["auto", "paragraph"]),

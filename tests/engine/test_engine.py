@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engines
@@ -80,7 +80,7 @@ def recorder(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> _Recorder:
 # ── order and number ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_order_and_neighbours_do_not_matter(engine: Engine, data: st.DataObject) -> None:
     pool = [*_texts(30), "", "a", specimens.HARD_INPUTS[-1]]

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sentence_transformers.util import quantize_embeddings as reference
@@ -34,7 +34,6 @@ def test_equals_the_reference(dtype: OutputDtype) -> None:
         np.testing.assert_array_equal(got, expected, err_msg=str(list(options)))
 
 
-@settings(max_examples=60)
 @given(
     vectors=hnp.arrays(
         np.float32, st.tuples(st.integers(2, 12), st.integers(1, 19)), elements=st.floats(-8, 8, width=16)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import specimens
@@ -107,7 +107,6 @@ def test_models_without_a_mean_over_tokens_refuse(tmp_path: Path, kind: str) -> 
 
 
 @given(text=st.text(st.sampled_from("abc de.,\n京"), max_size=400), prompt=st.sampled_from(["", "the dog: "]))
-@settings(max_examples=60, deadline=None)
 def test_cutting_at_the_start_keeps_the_prompt_and_the_end(bert: Embedder, text: str, prompt: str) -> None:
     whole = bert.loaded.engine.checkpoint.tokenizer.spell(text, prompt=prompt).ids.tolist()
     n_prompt = len(bert.loaded.engine.checkpoint.tokenizer.spell(prompt, special=False).ids) if prompt else 0

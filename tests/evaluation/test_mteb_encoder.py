@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from fakes import FakeEmbedder
 from sememe.evaluation.mteb_encoder import MtebEncoder
 
-mteb = pytest.importorskip("mteb")
+
+@pytest.fixture(scope="module")
+def mteb() -> Any:
+    """Imported by these tests alone: it takes seconds."""
+    return pytest.importorskip("mteb")
 
 
 @pytest.mark.slow
-def test_mock_run_passes_every_task_type() -> None:
+def test_mock_run_passes_every_task_type(mteb: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = mteb.mock_run(MtebEncoder(FakeEmbedder()))
@@ -25,7 +30,7 @@ def test_mock_run_passes_every_task_type() -> None:
     assert len(ran) > 20
 
 
-def test_roles_reach_the_model() -> None:
+def test_roles_reach_the_model(mteb: Any) -> None:
     seen = []
 
     class Seeing(FakeEmbedder):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.relevance import ndcg_at_10, read_retrieval_set
 
@@ -47,7 +47,6 @@ def test_bad_values_are_refused() -> None:
         BM25([["a"]]).search(["a"], 0)
 
 
-@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=12), WORDS, st.integers(1, 12))
 def test_search_is_the_sorted_scores(documents: list[list[str]], query: list[str], k: int) -> None:
     index = BM25(documents)

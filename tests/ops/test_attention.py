@@ -143,7 +143,7 @@ def test_each_key_head_serves_consecutive_query_heads(n_kv: int) -> None:
     _check([3, 8], 6, n_kv)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=5),
     left=st.integers(0, 14),

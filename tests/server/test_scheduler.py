@@ -47,7 +47,7 @@ async def _within(seconds: float, work: Awaitable[Any]) -> Any:
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=40), max_size=12), st.integers(0, 2**16))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_caller_gets_the_values_of_its_own_inputs_in_order(requests: list[list[int]], seed: int) -> None:
     """Whatever arrives together: equal texts, several spaces, requests that are cancelled."""
     scheduler, rng = Scheduler(), random.Random(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.server.waiting import INTERACTIVE_TURNS, Lane, Waiting, WaitingSet
@@ -19,7 +19,6 @@ def _filled(arrivals: list[tuple[int, str, Lane]]) -> WaitingSet:
 
 
 @given(ARRIVALS)
-@settings(max_examples=100, deadline=None)
 def test_batches_hold_everything_once_within_the_budget_and_serve_the_oldest(
     arrivals: list[tuple[int, str, Lane]],
 ) -> None:
@@ -49,7 +48,6 @@ def test_batches_hold_everything_once_within_the_budget_and_serve_the_oldest(
 
 
 @given(ARRIVALS, st.data())
-@settings(max_examples=50, deadline=None)
 def test_what_is_removed_is_never_taken(arrivals: list[tuple[int, str, Lane]], data: st.DataObject) -> None:
     there = _filled(arrivals)
     gone = data.draw(st.sets(st.sampled_from(range(len(arrivals))))) if arrivals else set()

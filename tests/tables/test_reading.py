@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.errors import InputError
@@ -65,7 +65,6 @@ def test_the_last_line_needs_no_end(tmp_path: Path, end: str) -> None:
     assert read(file(tmp_path / "a.txt", "one\ntwo" + end))[0] == ["one", "two"]
 
 
-@settings(deadline=None)
 @given(texts=st.lists(TEXTS.filter(lambda text: "\n" not in text and not text.endswith("\r")), max_size=30))
 def test_any_text_comes_back_from_lines(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = file(tmp_path_factory.mktemp("lines") / "a.txt", "".join(f"{text}\n" for text in texts))
@@ -73,7 +72,6 @@ def test_any_text_comes_back_from_lines(texts: list[str], tmp_path_factory: pyte
     assert read(path)[0] == expected
 
 
-@settings(deadline=None)
 @given(texts=st.lists(TEXTS, max_size=30), ascii_only=st.booleans())
 def test_any_text_comes_back_from_json_lines(
     texts: list[str], ascii_only: bool, tmp_path_factory: pytest.TempPathFactory
@@ -86,7 +84,6 @@ def test_any_text_comes_back_from_json_lines(
     assert carried.to_pydict().get("json", []) == lines
 
 
-@settings(deadline=None)
 @given(texts=st.lists(TEXTS.filter(lambda text: "\r" not in text), max_size=30), tabs=st.booleans())
 def test_any_text_comes_back_from_csv(texts: list[str], tabs: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     sheet = io.StringIO()
@@ -98,7 +95,6 @@ def test_any_text_comes_back_from_csv(texts: list[str], tabs: bool, tmp_path_fac
     assert carried.to_pydict() == {"id": [str(n) for n in range(len(texts))], "text": texts}
 
 
-@settings(deadline=None)
 @given(texts=st.lists(TEXTS, max_size=600), kind=st.sampled_from(["parquet", "feather", "stream"]))
 def test_any_text_comes_back_from_columns(
     texts: list[str], kind: str, tmp_path_factory: pytest.TempPathFactory

@@ -96,7 +96,7 @@ def test_a_failed_job_goes_on_and_writes_the_same_bytes(source: Path, tmp_path: 
     assert not (tmp_path / f"{name}.partial").exists()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(stops=st.lists(st.integers(0, 400), min_size=1, max_size=5), n_rows=st.integers(0, 900))
 def test_however_often_it_fails_every_row_is_written_once(
     stops: list[int], n_rows: int, tmp_path_factory: pytest.TempPathFactory

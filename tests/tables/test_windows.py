@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.engine.read_ahead import ReadAhead
@@ -38,7 +38,6 @@ def shard(window: Window) -> Shard:
     return Shard(window.start, len(window.texts), window.digest, 0, 0, 0, 0)
 
 
-@settings(deadline=None)
 @given(texts=ROWS, sizes=st.lists(st.integers(1, 90), min_size=1, max_size=5))
 def test_windows_do_not_depend_on_chunks(texts: list[str], sizes: list[int]) -> None:
     found, expected = windows(texts, sizes), windows(texts, [1000])
@@ -48,7 +47,6 @@ def test_windows_do_not_depend_on_chunks(texts: list[str], sizes: list[int]) -> 
     assert all(1 <= len(w.texts) <= 100 for w in found)
 
 
-@settings(deadline=None)
 @given(texts=ROWS, sizes=st.lists(st.integers(1, 90), min_size=1, max_size=5), data=st.data())
 def test_what_is_done_is_passed_over_and_the_rest_cut_as_before(
     texts: list[str], sizes: list[int], data: st.DataObject
@@ -59,7 +57,6 @@ def test_what_is_done_is_passed_over_and_the_rest_cut_as_before(
     assert [(w.start, w.texts, w.digest) for w in rest] == [(w.start, w.texts, w.digest) for w in all_windows[n_done:]]
 
 
-@settings(deadline=None)
 @given(texts=ROWS.filter(bool), data=st.data())
 def test_a_change_in_what_is_done_is_seen(texts: list[str], data: st.DataObject) -> None:
     done = [shard(window) for window in windows(texts, [64])]

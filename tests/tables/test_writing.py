@@ -151,7 +151,7 @@ def test_every_type_of_values_in_every_format(source: Path, tmp_path: Path, name
     np.testing.assert_array_equal(found, dense)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=150),
     name=st.sampled_from(["out.parquet", "out.arrow", "out.jsonl"]),

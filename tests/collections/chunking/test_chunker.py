@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import FakeEmbedder
@@ -43,7 +43,6 @@ def _check(read: ReadDocument, chunks: Sequence[Chunk], size: int) -> None:
 
 
 @given(TEXTS, st.sampled_from(BOUNDARIES), st.integers(16, 64), st.integers(0, 8), st.sampled_from(["", "A title"]))
-@settings(max_examples=100, deadline=None)
 def test_chunks_are_exact_slices_that_cover_the_text_and_fit(
     text: str, by: By, size: int, overlap: int, title: str
 ) -> None:
@@ -53,7 +52,6 @@ def test_chunks_are_exact_slices_that_cover_the_text_and_fit(
 
 @pytest.mark.weights
 @given(TEXTS, st.sampled_from(BOUNDARIES))
-@settings(max_examples=60, deadline=None)
 def test_they_fit_the_real_model_too(minilm: TokenCounter, text: str, by: By) -> None:
     read = _read(text)
     found = Chunker(ChunkOptions(by=by, size=48, overlap=4), minilm).chunk(read)

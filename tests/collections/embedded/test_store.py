@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sememe.collections.about import About
@@ -28,7 +28,7 @@ from sememe.errors import InputError, NotFound, Overloaded, SememeError
 from sememe.lexical.bm25 import BM25
 
 D = 16
-_slow_files = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_slow_files = settings(max_examples=12)
 
 
 _PLAIN = CollectionOptions()

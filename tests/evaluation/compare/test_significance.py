@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.evaluation.bootstrap import BootstrapOptions
@@ -49,7 +49,6 @@ def test_a_constant_loss_is_real_and_has_its_interval() -> None:
 
 
 @given(st.lists(st.floats(1e-4, 1), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_holm(p: list[float]) -> None:
     adjusted = holm(np.array(p))
     order = np.argsort(p, kind="stable")

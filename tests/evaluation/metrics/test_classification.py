@@ -29,7 +29,6 @@ _SCORED = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_LABELS)
 def test_labels_equal_scikit_learn(rows: list[tuple[str, str, int]]) -> None:
     expected, predicted, often = zip(*rows, strict=True)
@@ -47,7 +46,6 @@ def test_labels_equal_scikit_learn(rows: list[tuple[str, str, int]]) -> None:
     assert accuracy(labels, weights) == pytest.approx(accuracy(long), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(_SCORED)
 def test_average_precision_equals_scikit_learn(rows: list[tuple[bool, float, int]]) -> None:
     truth, scores, often = (np.array(column) for column in zip(*rows, strict=True))
@@ -59,7 +57,7 @@ def test_average_precision_equals_scikit_learn(rows: list[tuple[bool, float, int
     assert average_precision(ours, often.astype(float)) == pytest.approx(theirs, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(_SCORED)
 def test_the_best_threshold_is_the_best(rows: list[tuple[bool, float, int]]) -> None:
     truth, scores, _ = (np.array(column) for column in zip(*rows, strict=True))

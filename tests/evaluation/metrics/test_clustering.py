@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -14,7 +14,6 @@ from sememe.evaluation.metrics.clustering import cluster_agreement
 _ROWS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(_ROWS)
 def test_agreement_equals_scikit_learn(rows: list[tuple[str, int, int]]) -> None:
     expected, clusters, often = (list(column) for column in zip(*rows, strict=True))

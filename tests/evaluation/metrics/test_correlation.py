@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,7 +17,6 @@ _VALUES = st.sampled_from([0.0, 1.0, 2.5, 4.0]) | st.floats(-100, 100, width=16)
 _PAIRS = st.lists(st.tuples(_VALUES, _VALUES, st.integers(0, 3)), min_size=2, max_size=40)
 
 
-@settings(deadline=None)
 @given(_PAIRS)
 def test_correlations_equal_scipy(rows: list[tuple[float, float, int]]) -> None:
     a, b, often = (np.array(column) for column in zip(*rows, strict=True))

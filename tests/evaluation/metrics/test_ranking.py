@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sememe.errors import InputError
@@ -28,7 +28,6 @@ def _reference(qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]
     return pytrec_eval.RelevanceEvaluator(qrels, wanted).evaluate(run)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(_QUERIES, _GRADES, min_size=1), st.dictionaries(_QUERIES, _SCORES))
 def test_metrics_equal_trec_eval(qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]) -> None:
     ours, theirs = evaluate_run(qrels, run, CUTS), _reference(qrels, run)

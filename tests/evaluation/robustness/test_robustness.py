@@ -43,7 +43,7 @@ def test_changes(name: str, before: str, after: str) -> None:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 @given(texts=st.lists(st.text(min_size=1, max_size=60).filter(str.strip), max_size=4))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_changes_take_any_text_and_are_seeded(change: NamedChange, texts: list[str]) -> None:
     changed = changed_queries(texts, change, 1)
     assert changed == changed_queries(texts, change, 1)
