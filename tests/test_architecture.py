@@ -1,8 +1,9 @@
-"""ARCHITECTURE.md's table of operations × families is what the families' files call."""
+"""ARCHITECTURE.md's table of operations × families is what the families' files call; test modules have names of their own."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -48,3 +49,10 @@ if __name__ == "__main__":
     head, rest = page.split(_BEGIN)
     tail = rest.split(_END)[1]
     (ROOT / "ARCHITECTURE.md").write_text(f"{head}{_BEGIN}\n{operations_table()}\n{_END}{tail}", "utf-8")
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Outside packages pytest knows them by that alone; two of one name stop the whole run, but not that of a folder."""
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    names = Counter(path.name for path in files)
+    assert not [name for name, count in names.items() if count > 1]
