@@ -17,7 +17,7 @@ from sememe.errors import CollectionMismatch, InputError, NotFound
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def make(name: str, **options: object) -> FakeEmbedder:
-        return FakeEmbedder(name.rpartition("/")[2], max_tokens=64, dimension=64)
+        return FakeEmbedder(name.rpartition("/")[2] + str(options.get("pooling") or ""), max_tokens=64, dimension=64)
 
     monkeypatch.setattr("sememe.engine.opening.Embedder", make)
     monkeypatch.setenv("SEMEME_COLLECTIONS", str(tmp_path / "collections"))
@@ -267,6 +267,13 @@ def test_another_model(docs: Path) -> None:
     assert json.loads(_run("search", "-c", "d", "refunds", "--json").stdout)["hits"]
     with pytest.raises(InputError, match="nothing to migrate"):
         _run("collections", "migrate", "d", "-m", "other")
+
+
+def test_one_model_used_in_another_way(docs: Path) -> None:
+    _index(docs, "-c", "d", "-m", "one")
+    moved = _run("collections", "migrate", "d", "-m", "one", "--recipe", "pooling=max", "--query", "refunds", "--yes")
+    assert "of the 10 nearest are the same" in moved.stdout
+    assert json.loads(_run("collections", "stats", "d", "--json").stdout)["model"] == "onemax"
 
 
 def test_a_migration_can_be_abandoned(docs: Path) -> None:

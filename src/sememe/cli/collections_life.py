@@ -109,13 +109,14 @@ def migrate(
     Until the switch the collection stays as it was, and in use. Interrupted and run again, it goes on where it was.
     """
     from sememe.collections.collection import Collection
+    from sememe.collections.embedding import check_space
     from sememe.collections.migrating import Migration, abandon_migration
     from sememe.engine.opening import open_embedder
 
     path = existing_place(name, collections_dir)
     name = called(path, name)
     with Collection.open(path) as collection:
-        own, n_chunks = collection.about.model, collection.count().chunks
+        about, own, n_chunks = collection.about, collection.about.model, collection.count().chunks
         if abandon:
             was_begun = abandon_migration(collection)
             print(f"{name} stays with {own}" + ("" if was_begun else "; nothing was begun"), file=sys.stderr)
@@ -123,6 +124,11 @@ def migrate(
     if model is None:
         raise InputError("Name the new model: --model NAME.")
     said = read_recipe(recipe, [model], [own])
+    old = None
+    if query:
+        # Seen to before anything is embedded. One model used in two ways: the words are about the new one.
+        old = open_embedder(own, () if model == own else said, offline=is_offline(offline))
+        check_space(about, old)
     migration = Migration(path, open_embedder(model, said, offline=is_offline(offline)))
     try:
         _embed(migration, n_chunks)
@@ -130,7 +136,7 @@ def migrate(
         migration.close()
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         raise typer.Exit(130) from None
-    found = migration.compare(query or (), old=open_embedder(own, said, offline=is_offline(offline)) if query else None)
+    found = migration.compare(query or (), old=old)
     if as_json:
         print(json.dumps({"from": own, "to": model, **asdict(found)}, ensure_ascii=False))
     else:
