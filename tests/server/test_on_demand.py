@@ -24,6 +24,7 @@ from sememe.server import app, on_demand
 from sememe.server.durations import seconds_of
 from sememe.server.models import EmbeddingModel, ModelOptions, Models, load_model
 from sememe.server.on_demand import OnDemand, Supply
+from sememe.server.options import ServerOptions
 from sememe.server.shelves import FolderShelf
 from sememe.server.workers import Unavailable
 from server.conftest import OPTIONS
@@ -83,6 +84,24 @@ def test_a_model_is_loaded_once_and_the_least_recently_used_goes(embedder: Embed
         assert str(folder) not in damaged.text
         assert _post(http, "tiny").status_code == 200
         assert http.get("/health/ready").status_code == 200
+
+
+def test_a_bare_folder_is_used_as_the_servers_recipe_says(
+    embedder: Embedder, folder: Path, specimen_folder: Path
+) -> None:
+    bare = specimens.make("bert", specimen_folder / "bare-on-demand/mine", modules=None, sigma=0.3)
+    loading = ModelOptions(precision="float32", offline=True, recipe=("mine:pooling=max", "other:pooling=cls"))
+    options = replace(OPTIONS, models_dir=bare.parent, loading=loading)
+    with (
+        run(Models([EmbeddingModel("tiny", embedder)]), options) as server,
+        httpx2.Client(base_url=server.url, timeout=60) as http,
+    ):
+        answer = _post(http, "mine")
+        assert answer.status_code == 200, answer.text
+    expected = Embedder(bare, pooling="max", precision="float32").embed(["a b c"]).dense
+    np.testing.assert_allclose([answer.json()["data"][0]["embedding"]], expected, atol=1e-6)
+    with pytest.raises(InputError, match="about other, which is not among mine"):
+        ServerOptions(models=("mine",), loading=loading)
 
 
 def test_a_collection_brings_its_model_back_and_a_migration_holds_its_own(

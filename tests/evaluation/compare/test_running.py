@@ -19,6 +19,7 @@ from sememe.evaluation.compare.options import CompareOptions
 from sememe.evaluation.compare.records import Comparison, Measured
 from sememe.evaluation.compare.report import to_html, to_json, to_markdown
 from sememe.evaluation.compare.running import run_comparison
+from sememe.evaluation.compare.tables import cost_table, quality_table
 
 WORDS = "apple pear plum fig grape melon cherry lemon lime peach quince mango papaya kiwi date olive".split()
 COST = Measured(1.0, 300_000_000, 100.0, 1000.0, 0.01, 0.02, 0.03)
@@ -139,6 +140,9 @@ def test_reports(options: CompareOptions) -> None:
     markdown = to_markdown(found)
     assert markdown.startswith("**Take ")
     assert len({line.count("|") for line in markdown.splitlines() if line.startswith("|")}) == 2  # two tables
+    rows = [row[0] for row in cost_table(found).rows]
+    assert sorted(rows) == ["BM25", "bfloat16", "bfloat16 + BM25", "float32", "float32 + BM25"], "a cut costs no more"
+    assert len(quality_table(found).rows) == len(found.systems)
 
 
 def test_the_front_has_what_none_beats(options: CompareOptions) -> None:

@@ -76,7 +76,7 @@ def to_html(found: Comparison, n_shown_queries: int) -> str:
             "soft",
         ),
         table(quality.head, quality.rows, quality.marks),
-        heading("Speed, memory, size and price"),
+        heading("Speed, memory and price"),
         table(costs.head, costs.rows),
     ]
     if shown := contrasts(found, n_shown_queries):

@@ -19,12 +19,12 @@ class Table:
 
 
 def quality_table(found: Comparison) -> Table:
-    """A system a row: each task's main metric, the mean, the difference to the best and its p."""
+    """A system a row: each task's main metric, the mean, the difference to the best and its p, and the index's size."""
     several = len(found.tasks) > 1
     names = [task.name for task in found.tasks]
     mains = {name: next(s.results[name].main for s in found.systems if name in s.results) for name in names}
     head = ["system", *(f"{name} {mains[name]}" for name in names), *(["mean"] if several else [])]
-    head += ["to the best", "95 % interval", "p (Holm)", "verdict"]
+    head += ["to the best", "95 % interval", "p (Holm)", "verdict", "index, 1M documents"]
     best = {name: max(s.results[name].score for s in found.systems if name in s.results) for name in names}
     rows, marks = [], []
     for system in found.systems:
@@ -38,30 +38,29 @@ def quality_table(found: Comparison) -> Table:
             row.append(f"{system.mean:.4f}" if len(system.results) == len(names) else "–")
             mark.append("")
         overall = found.difference("" if several else names[0], system.name)
-        row += difference_cells(overall, is_best=system is found.systems[0])
-        mark += ["", "", "", "bad" if overall and overall.is_real else ""]
+        row += [*difference_cells(overall, is_best=system is found.systems[0]), size_text(system.index_bytes)]
+        mark += ["", "", "", "bad" if overall and overall.is_real else "", ""]
         rows.append(tuple(row))
         marks.append(tuple(mark))
     return Table(tuple(head), tuple(rows), tuple(marks))
 
 
 def cost_table(found: Comparison) -> Table:
-    """A system a row: speed, latency, memory, start, index, price, licence."""
+    """A way of computing a row, whose cuts all cost the same: speed, latency, memory, start, price, licence."""
     has_price = any(system.price is not None for system in found.systems)
-    head = ["system", "texts/s", "tokens/s", "p50", "p95", "p99", "memory", "load", "index, 1M documents"]
+    head = ["computed in", "texts/s", "tokens/s", "p50", "p95", "p99", "memory", "load"]
     head += [*(["price, 1M tokens"] if has_price else []), "licence"]
-    rows = []
+    rows: dict[str, tuple[str, ...]] = {}
     for system in found.systems:
         m = system.measured
-        row = [_starred(system, found), f"{m.texts_per_second:,.0f}"]
-        row.append(f"{m.tokens_per_second:,.0f}" if m.tokens_per_second else "–")
+        row = [f"{m.texts_per_second:,.0f}", f"{m.tokens_per_second:,.0f}" if m.tokens_per_second else "–"]
         row += [f"{seconds * 1e3:.2f} ms" for seconds in (m.p50, m.p95, m.p99)]
         row += [size_text(m.peak_bytes) if m.peak_bytes else "–", f"{m.load_seconds:.2f} s" if m.load_seconds else "–"]
-        row.append(size_text(system.index_bytes))
         if has_price:
             row.append("–" if system.price is None else f"{found.conditions['currency']}{system.price:.4f}")
-        rows.append((*row, system.licence or "–"))
-    return Table(tuple(head), tuple(rows), tuple(("",) * len(head) for _ in rows))
+        name = _way_name(system, found)
+        rows.setdefault(name, (name, *row, system.licence or "–"))
+    return Table(tuple(head), tuple(rows.values()), tuple(("",) * len(head) for _ in rows))
 
 
 def score_text(result: TaskResult | None) -> str:
@@ -100,6 +99,18 @@ def metric_title(systems: Sequence[System]) -> str:
 
 def _starred(system: System, found: Comparison) -> str:
     """The name for a table; without the model's where there is but one."""
-    models = {s.model for s in found.systems if s.kind != "lexical"}
-    name = system.name if len(models) > 1 or system.kind == "lexical" else system.name.partition(" ")[2]
+    name = system.name if _is_named(system, found) else system.name.partition(" ")[2]
     return f"{name} ★" if system.name in found.front else name
+
+
+def _way_name(system: System, found: Comparison) -> str:
+    """The name without its cut: model (where there are several), precision, prompts, and whether BM25 goes with it."""
+    if system.kind == "lexical":
+        return system.name
+    tail = f"{system.model.rstrip('/').rpartition('/')[2]} " if _is_named(system, found) else ""
+    prompts = "" if system.prompts else " without prompts"
+    return f"{tail}{system.precision}{prompts}{' + BM25' if system.kind == 'hybrid' else ''}"
+
+
+def _is_named(system: System, found: Comparison) -> bool:
+    return system.kind == "lexical" or len({s.model for s in found.systems if s.kind != "lexical"}) > 1
