@@ -72,7 +72,7 @@ def to_html(found: Comparison, n_shown_queries: int) -> str:
         heading("Quality"),
         paragraph(
             "A system: what the model computes in, its dimensions, and how vectors are kept. Green: the best of a column. Red: "
-            "really worse than the best. ★: on the Pareto front.",
+            "really worse than the best. ★: on the Pareto front. Index of 1M: the vectors, or postings, of a million documents.",
             "soft",
         ),
         table(quality.head, quality.rows, quality.marks),

@@ -24,7 +24,7 @@ def quality_table(found: Comparison) -> Table:
     names = [task.name for task in found.tasks]
     mains = {name: next(s.results[name].main for s in found.systems if name in s.results) for name in names}
     head = ["system", *(f"{name} {mains[name]}" for name in names), *(["mean"] if several else [])]
-    head += ["to the best", "95 % interval", "p (Holm)", "verdict", "index, 1M documents"]
+    head += ["to the best", "95 % interval", "p (Holm)", "verdict", "index of 1M"]
     best = {name: max(s.results[name].score for s in found.systems if name in s.results) for name in names}
     rows, marks = [], []
     for system in found.systems:
