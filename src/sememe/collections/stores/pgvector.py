@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -27,6 +26,7 @@ from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.collections.stores import pgvector_schema as schema
+from sememe.collections.stores import pgvector_searching as asking
 from sememe.collections.stores import pgvector_writing as writing
 from sememe.collections.stores.pgvector_connection import (
     WAIT_SECONDS,
@@ -39,7 +39,6 @@ from sememe.collections.stores.pgvector_connection import (
 from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text
 from sememe.collections.stores.pgvector_next import Access, begin_next, next_space
 from sememe.errors import CollectionMismatch, InputError, NotFound, SememeError
-from sememe.lexical.bm25 import K1, B
 from sememe.records import SparseEmbeddings
 from sememe.similarity import maxsim
 
@@ -51,15 +50,6 @@ _LISTS_AT_ONCE = 500
 # The lock comes before the snapshot is taken: what is read is of the columns that are there.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE chunks IN ACCESS SHARE MODE"
 _DOCUMENT = "d.id, d.source, d.title, d.metadata"
-
-_BM25_PARTS = f"""
-    asked AS (SELECT * FROM unnest(%s::bigint[], %s::int[]) AS a(word, times)),
-    common AS (SELECT a.word, count(*) AS df FROM asked a JOIN words w ON w.word = a.word GROUP BY a.word),
-    parts AS (
-        SELECT w.chunk, w.word, a.times * ln(1 + (n_chunks - df + 0.5) / (df + 0.5)) * w.times
-            / (w.times + {K1} * (1 - {B} + {B} * c.n_words / greatest(about.n_words::float8 / n_chunks, 1e-9))) AS part
-        FROM asked a JOIN common USING (word) JOIN words w USING (word) JOIN chunks c ON c.row = w.chunk, about)
-"""
 
 
 class PgVectorStore:
@@ -152,24 +142,20 @@ class PgVectorStore:
         with self.reading():
             return self._reader.execute(statement(sql), parameters).fetchall()
 
+    def _asked(self, asked: asking.Asked) -> list[tuple[Any, ...]]:
+        return self._rows(asked.sql, asked.parameters)
+
     def dense(self, query: NDArray[np.float32], k: int, where: Filter | None = None) -> list[Scored]:
         codec = self._dense_codec()
         vector = schema.vector_text(codec.prepared(np.atleast_2d(query), "query")[0])
-        operator, _ = schema.OPERATORS[codec.similarity]
-        distance = f"dense {operator} %s::{schema.dense_type(self.about)}"
         with self.reading():
             if self._is_worth_an_index(where):
                 self._reader.execute(statement(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, 2 * k))}"))
                 self._reader.execute("SET LOCAL hnsw.iterative_scan = strict_order")
                 self._reader.execute("SET LOCAL hnsw.max_scan_tuples = 1000000")
-                allowed, parameters = self._allowed(where)
-                sql = f"SELECT row, {distance} AS distance FROM chunks WHERE {allowed} ORDER BY {distance} LIMIT %s"
-                rows = self._rows(sql, [vector, *parameters, vector, k])
+                rows = self._asked(asking.nearest_by_index(vector, k, where, self.about))
             else:
-                allowed, parameters = self._allowed(where)
-                few = f"SELECT row, dense FROM chunks WHERE {allowed}"
-                sql = f"WITH few AS MATERIALIZED ({few}) SELECT row, {distance} AS distance FROM few"
-                rows = self._rows(f"{sql} ORDER BY distance, row LIMIT %s", [*parameters, vector, k])
+                rows = self._asked(asking.nearest_of_all(vector, k, where, self.about))
         sign, offset = (-1.0, 1.0) if codec.similarity == "cosine" else (-1.0, 0.0)
         return [Scored(row, offset + sign * distance) for row, distance in rows]
 
@@ -177,38 +163,19 @@ class PgVectorStore:
         """Whether many chunks may be found: few are looked at one by one."""
         if where is None:
             return self.count().chunks > _INDEXED_FROM
-        allowed, parameters = self._allowed(where)
-        n = self._rows(f"SELECT count(*) FROM (SELECT 1 FROM chunks WHERE {allowed} LIMIT {_FEW + 1}) s", parameters)
-        return bool(n[0][0] > _FEW)
-
-    def _allowed(self, where: Filter | None) -> tuple[str, list[Parameter]]:
-        """A condition on `chunks`."""
-        if where is None:
-            return "true", []
-        parameters: list[Parameter] = []
-        return f"document IN (SELECT d.row FROM documents d WHERE {condition(where, parameters)})", parameters
+        return bool(self._asked(asking.count_up_to(_FEW + 1, where))[0][0] > _FEW)
 
     def sparse(self, query: SparseEmbeddings, k: int, where: Filter | None = None) -> list[Scored]:
-        weights = query.weights(0)
-        allowed, parameters = self._allowed(where)
-        sql = f"""SELECT w.chunk, sum(w.weight * a.weight) AS score
-            FROM unnest(%s::bigint[], %s::float8[]) AS a(term, weight) JOIN weights w USING (term)
-            WHERE w.chunk IN (SELECT row FROM chunks WHERE {allowed})
-            GROUP BY w.chunk ORDER BY score DESC, w.chunk LIMIT %s"""
-        rows = self._rows(sql, [list(weights), list(weights.values()), *parameters, k])
+        rows = self._asked(asking.largest_dot_products(query, k, where))
         return [Scored(row, float(score)) for row, score in rows]
 
     def lexical(self, words: Sequence[str], k: int, where: Filter | None = None) -> list[Scored]:
-        allowed, parameters = self._allowed(where)
-        sql = f"""WITH {_BM25_PARTS} SELECT chunk, sum(part) AS score FROM parts
-            WHERE chunk IN (SELECT row FROM chunks WHERE {allowed}) GROUP BY chunk ORDER BY score DESC, chunk LIMIT %s"""
-        return [Scored(row, float(score)) for row, score in self._rows(sql, [*_asked(words), *parameters, k])]
+        return [Scored(row, float(score)) for row, score in self._asked(asking.best_by_words(words, k, where))]
 
     def term_weights(self, words: Sequence[str], keys: Sequence[int]) -> list[dict[str, float]]:
-        sql = f"WITH {_BM25_PARTS} SELECT chunk, word, part FROM parts WHERE chunk = ANY(%s)"
         named = {schema.word_number(word): word for word in words}
         found: dict[int, dict[str, float]] = {key: {} for key in keys}
-        for chunk, number, part in self._rows(sql, [*_asked(words), list(keys)]):
+        for chunk, number, part in self._asked(asking.parts_by_word(words, keys)):
             found[chunk][named[number]] = float(part)
         return [found[key] for key in keys]
 
@@ -222,13 +189,9 @@ class PgVectorStore:
     ) -> list[Scored]:
         if query.ndim != 2 or not np.isfinite(query).all():
             raise InputError(f"A query of late interaction is (n, D) finite values; got the shape {query.shape}.")
-        allowed, parameters = self._allowed(where)
-        among = "" if candidates is None else "AND row = ANY(%s)"
-        given = [] if candidates is None else [[int(key) for key in candidates]]
         found: list[Scored] = []
         with self.reading():
-            sql = f"SELECT row FROM chunks WHERE lists IS NOT NULL AND {allowed} {among} ORDER BY row"
-            keys = [row for (row,) in self._rows(sql, [*parameters, *given])]
+            keys = [row for (row,) in self._asked(asking.with_lists(where, candidates))]
             for start in range(0, len(keys), _LISTS_AT_ONCE):
                 some = self._rows(
                     "SELECT row, lists FROM chunks WHERE row = ANY(%s)", [keys[start : start + _LISTS_AT_ONCE]]
@@ -365,9 +328,3 @@ class PgVectorStore:
         if self._codec is None:
             raise InputError(f"The collection {self._name!r} keeps no dense vectors.")
         return self._codec
-
-
-def _asked(words: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Numbers of the words, and how often each is asked for."""
-    counted = Counter(map(schema.word_number, words))
-    return list(counted), list(counted.values())
