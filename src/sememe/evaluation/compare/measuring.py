@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from sememe.errors import SememeError
 from sememe.evaluation.compare.records import Measured
@@ -44,8 +45,6 @@ def measure_in_child(probe: Probe) -> Measured:
 
 def measure(probe: Probe, started: float) -> Measured:
     """Measure in this process. started: `time.perf_counter` when it began."""
-    import resource
-
     from sememe.engine.opening import open_embedder
     from sememe.records import EmbedOptions
 
@@ -63,8 +62,23 @@ def measure(probe: Probe, started: float) -> Measured:
         began = time.perf_counter()
         model.embed([text], query)
         single.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES
-    return Measured(load_seconds, peak, len(probe.documents) / seconds, usage.n_tokens / seconds, *quantiles(single))
+    return Measured(
+        load_seconds, peak_bytes(), len(probe.documents) / seconds, usage.n_tokens / seconds, *quantiles(single)
+    )
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had resident.
+
+    By /proc where there is one: Linux lets a child's `ru_maxrss` begin with what its parent had.
+    """
+    import resource
+
+    try:
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES
 
 
 def quantiles(seconds: list[float]) -> tuple[float, float, float]:
