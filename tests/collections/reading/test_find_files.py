@@ -60,7 +60,9 @@ def test_a_large_file_is_reported_and_a_large_table_is_not(folder: Path) -> None
     (folder / "large.txt").write_text("x" * 200)
     (folder / "large.jsonl").write_text("x" * 200)
     found = list(find_files([folder], ReadOptions(max_bytes=100)))
-    assert [Path(f.source).name for f in found if isinstance(f, Skipped)] == ["large.txt"]
+    assert [f for f in found if isinstance(f, Skipped)] == [
+        Skipped(str(folder / "large.txt"), "200 bytes; the limit is 100")
+    ]
     assert "large.jsonl" in [f.path.name for f in found if isinstance(f, FoundFile)]
 
 

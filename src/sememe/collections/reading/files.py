@@ -102,7 +102,7 @@ def _one(path: Path, kind: Kind, options: ReadOptions, seen: set[tuple[int, int]
     if not stat.S_ISREG(status.st_mode):
         yield Skipped(str(path), "neither a file nor a folder")
     elif kind not in TABLES and status.st_size > options.max_bytes:
-        yield Skipped(str(path), f"{status.st_size / 1e6:,.1f} MB; the limit is {options.max_bytes / 1e6:,.1f} MB")
+        yield Skipped(str(path), f"{status.st_size:,} bytes; the limit is {options.max_bytes:,}")
     elif (status.st_dev, status.st_ino) not in seen:
         seen.add((status.st_dev, status.st_ino))
         yield FoundFile(path, kind, status.st_size, status.st_mtime_ns)
