@@ -64,8 +64,7 @@ class TaskVectors:
         """
         check_dimensions(dimensions, self.dimension)
         sides = {name: _cut(rows, dimensions) for name, rows in self.by_side.items()}
-        everything = np.concatenate(list(sides.values()))
-        sides = {name: rounded(rows, dtype, everything) for name, rows in sides.items()}
+        sides = rounded(sides, dtype)
         width = next(iter(sides.values())).shape[1]
         suffix = "" if (width, dtype) == (self.dimension, "float32") else f"/{width}/{dtype}"
         return replace(self, by_side=sides, fingerprint=f"{self.fingerprint}{suffix}")
@@ -171,19 +170,23 @@ class _Work:
         self.n_truncated += sum(n > 0 for n in n_dropped)
 
 
-def rounded(rows: Vectors, dtype: OutputDtype, calibration: Vectors) -> Vectors:
-    """(N, D) as the values that another type can hold, in float32; see `TaskVectors.at`."""
+def rounded(sides: Mapping[str, Vectors], dtype: OutputDtype) -> dict[str, Vectors]:
+    """Each side's (N, D) as the values that another type can hold, in float32; see `TaskVectors.at`."""
     match dtype:
         case "float32":
-            return rows
+            return dict(sides)
         case "float16":
-            return rows.astype(np.float16).astype(np.float32)
+            return {name: rows.astype(np.float16).astype(np.float32) for name, rows in sides.items()}
         case "binary" | "ubinary":
-            return np.where(rows > 0, 1, -1).astype(np.float32)
+            return {name: np.where(rows > 0, 1, -1).astype(np.float32) for name, rows in sides.items()}
         case "int8" | "uint8":
-            ranges = value_ranges(calibration)
-            steps = to_steps(rows, ranges, "uint8").astype(np.float32)
-            return ranges[0] + (steps + 0.5) * (ranges[1] - ranges[0]) / 255
+            ranges = value_ranges(np.concatenate(list(sides.values())))
+            return {name: _stepped(rows, ranges) for name, rows in sides.items()}
+
+
+def _stepped(rows: Vectors, ranges: NDArray[np.float32]) -> Vectors:
+    steps = to_steps(rows, ranges, "uint8").astype(np.float32)
+    return ranges[0] + (steps + 0.5) * (ranges[1] - ranges[0]) / 255
 
 
 def _cut(rows: Vectors, dimensions: int | None) -> Vectors:
