@@ -102,17 +102,24 @@ def test_it_goes_on_and_can_be_abandoned(place: Place, monkeypatch: pytest.Monke
 
 
 def test_lists_of_vectors_and_collections_without_dense_ones(place: Place) -> None:
+    lists = SearchOptions(mode="multi_vector")
     collection = _made(place, ("sparse", "multi_vector"))
-    if place.name in ("qdrant", "milvus"):
-        with pytest.raises(InputError, match="at another address"):
-            Migration("there", NEW, opened=collection)
-    else:
-        migration = Migration("there", NEW, opened=collection)
-        migration.run()
-        assert migration.compare().overlap is None
-        migration.switch()
+    migration = Migration("there", NEW, opened=collection)
+    migration.run()
+    assert collection.search("number7", 1, lists)[0].document.id == "d7"
+    assert migration.compare().overlap is None
+    collection.upsert([Document("d8", "something else entirely")])
+    migration.switch()
+    for embedder, following in ((NEW, OLD), (OLD, NEW)):  # back, and forth again
         collection.close()
-        collection = _opened(place, NEW)
-        found = collection.search("number7", 1, SearchOptions(mode="multi_vector"))
-        assert found[0].document.id == "d7"
+        collection = _opened(place, embedder)
+        assert collection.search("number7", 1, lists)[0].document.id == "d7"
+        assert collection.search("something else entirely", 1, lists)[0].document.id == "d8"
+        keys = [stored.key for stored in collection.store.chunks_of("d7")]
+        found = collection.store.other_vectors(keys).multi_vector
+        assert found is not None
+        assert found[0].shape[1] == embedder.dimension
+        migration = Migration("there", following, opened=collection)
+        migration.run()
+        migration.switch()
     collection.close()

@@ -107,6 +107,10 @@ class QdrantRows:
         """records, name: of the two collections. about: which vectors there are, and how they are compared."""
         self._client, self._records, self._name, self._about = client, records, name, about
 
+    @property
+    def table(self) -> str:
+        return self._name
+
     def beside(self, table: str, about: About) -> QdrantRows:
         return QdrantRows(self._client, self._records, table, about)
 

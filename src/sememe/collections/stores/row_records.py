@@ -12,24 +12,30 @@ import zlib
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sememe.collections.documents import Chunk, Document
 from sememe.collections.embedded.codec import VectorCodec
 from sememe.collections.other_vectors import pack_list
 from sememe.collections.store import EmbeddedDocument
-from sememe.collections.stores.numbers import number_of, numbers_of
+from sememe.collections.stores.numbers import Absent, All, Condition, Test, number_of, numbers_of
 from sememe.collections.stores.rows import RECORD_BYTES, Row, VectorRow
 from sememe.errors import InputError
 
 Blob = Literal["head", "text", "chunk", "lists", "state"]
 
 # Names beside those of fields, which begin with k.
-OWNER, KIND, POSITION, FIRST = "owner", "kind", "position", "first"
+OWNER, KIND, POSITION, FIRST, SPACE = "owner", "kind", "position", "first", "space"
 KINDS: dict[Blob, int] = {"head": 0, "text": 1, "chunk": 2, "lists": 3, "state": 4}
 _PIECE_CHARACTERS = RECORD_BYTES - 200
 
 
-def rows_of(one: EmbeddedDocument, codec: VectorCodec | None) -> tuple[list[VectorRow], list[Row]]:
-    """A document's chunks, and its texts and lists of vectors in pieces. Raises InputError for vectors that do not fit."""
+def rows_of(one: EmbeddedDocument, codec: VectorCodec | None, space: str | None) -> tuple[list[VectorRow], list[Row]]:
+    """A document's chunks, and its texts and lists of vectors in pieces. space: see `list_rows`.
+
+    Raises InputError for vectors that do not fit.
+    """
     document, owner = one.document, number_of(one.document.id)
     numbers = numbers_of(document) | {OWNER: owner}
     dense = None
@@ -42,7 +48,7 @@ def rows_of(one: EmbeddedDocument, codec: VectorCodec | None) -> tuple[list[Vect
         if is_long:
             pieces += blob_rows("chunk", key, owner, chunk.text.encode(), {})
         if one.multi_vector is not None:
-            pieces += blob_rows("lists", key, owner, pack_list(one.multi_vector[i]), {})
+            pieces += list_rows(key, owner, one.multi_vector[i], space)
         rows.append(
             VectorRow(
                 Row(key, record, numbers | {POSITION: i}),
@@ -59,9 +65,24 @@ def chunk_key(owner: int, position: int) -> int:
     return number_of(f"{owner}#{position}")
 
 
-def piece_key(kind: Blob, name: int, i: int) -> int:
-    """Of a record."""
-    return number_of(f"{kind} {name} {i}")
+def piece_key(kind: Blob, name: int, i: int, space: str | None = None) -> int:
+    """Of a record. space: of one that belongs to a space, see `list_rows`."""
+    return number_of(f"{kind} {name} {i}" if space is None else f"{kind} of {space} {name} {i}")
+
+
+def list_rows(key: int, owner: int, vectors: NDArray[np.float32], space: str | None) -> list[Row]:
+    """A chunk's list of vectors. space: the table of its space; None for the one that the collection began with."""
+    rows = blob_rows("lists", key, owner, pack_list(vectors), {})
+    if space is None:
+        return rows
+    own = {SPACE: number_of(space)}
+    return [Row(piece_key("lists", key, i, space), row.record, {**row.numbers, **own}) for i, row in enumerate(rows)]
+
+
+def lists_of(space: str | None) -> Condition:
+    """All lists of vectors of a space."""
+    belongs = Absent(SPACE) if space is None else Test(SPACE, "=", number_of(space))
+    return All((Test(KIND, "=", KINDS["lists"]), belongs))
 
 
 def head_rows(document: Document, content_hash: str, n_chunks: int) -> list[Row]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from sememe.collections.about import About
 from sememe.collections.embedded.codec import codec_of
 from sememe.collections.stores.numbers import ALWAYS
+from sememe.collections.stores.row_records import list_rows, lists_of
 from sememe.collections.stores.rows import Found, Row, Rows
-from sememe.errors import CollectionMismatch, InputError, SememeError
+from sememe.errors import CollectionMismatch, SememeError
 from sememe.records import Embeddings
 
 SPACES = 0
@@ -60,13 +61,8 @@ def read_spaces(record: str | None, name: str) -> Spaces:
 def begin_next(rows: Rows, name: str, about: About) -> RowNextSpace:
     """Make the table of another space, or go on with it.
 
-    Raises CollectionMismatch while another is being built, InputError for lists of vectors.
+    Raises CollectionMismatch while another is being built.
     """
-    if "multi_vector" in about.options.outputs:
-        raise InputError(
-            f"{name} keeps lists of vectors, of which this database cannot build a second space beside the first. Index the "
-            "documents with the new model at another address, then use that one."
-        )
     spaces = read_spaces(rows.records([SPACES]).get(SPACES), name)
     if spaces.following is None:
         spaces = Spaces(spaces.now, Space(about.to_json(), f"{name}_{about.fingerprint}"))
@@ -88,7 +84,7 @@ class RowNextSpace:
     def __init__(self, rows: Rows, name: str, spaces: Spaces) -> None:
         """rows: of the space in use."""
         assert spaces.following is not None
-        self._rows, self._spaces = rows, spaces
+        self._rows, self._name, self._spaces = rows, name, spaces
         self.about = About.from_json(spaces.following.about, f"the collection {name!r}")
         self.rows = rows.beside(spaces.following.table, self.about)
         self._codec = codec_of(self.about)
@@ -109,7 +105,19 @@ class RowNextSpace:
         if self._codec is not None and vectors.dense is not None:
             dense = dict(zip(keys, self._codec.prepared(vectors.dense, "migration"), strict=True))
         sparse = {} if vectors.sparse is None else {key: vectors.sparse.weights(i) for i, key in enumerate(keys)}
+        if vectors.multi_vector is not None:
+            owners = {key: json.loads(record)["owner"] for key, record in self._rows.vector_records(keys).items()}
+            lists = [
+                row
+                for i, key in enumerate(keys)
+                if key in owners
+                for row in list_rows(key, owners[key], vectors.multi_vector[i], self._space_of(self.rows))
+            ]
+            self._rows.put_records(lists)
         self._rows.copy_vectors(keys, self.rows, dense, sparse)
+
+    def _space_of(self, rows: Rows) -> str | None:
+        return None if rows.table == self._name else rows.table
 
     def shared(self) -> list[int]:
         there = {key for key, _ in self._rows.scan_vectors(ALWAYS)}
@@ -133,12 +141,17 @@ class RowNextSpace:
         following = self._spaces.following
         assert following is not None
         self._rows.put_records([Spaces(following).row()])
-        self._rows.drop_vectors()
+        self._drop(self._rows)
         return True
 
     def abandon(self) -> None:
         self._rows.put_records([Spaces(self._spaces.now).row()])
-        self.rows.drop_vectors()
+        self._drop(self.rows)
+
+    def _drop(self, rows: Rows) -> None:
+        if "multi_vector" in self.about.options.outputs:
+            rows.delete(lists_of(self._space_of(rows)))
+        rows.drop_vectors()
 
 
 def _others(found: Sequence[Found], left_out: int, k: int) -> list[int]:

@@ -58,6 +58,7 @@ class RowStore:
     def __init__(self, rows: Rows, about: About, name: str) -> None:
         """name: of the collection."""
         self.about, self._rows, self._name = about, rows, name
+        self._space = None if rows.table == name else rows.table
         self._codec = codec_of(about)
         self._lock = threading.RLock()
 
@@ -238,13 +239,14 @@ class RowStore:
 
     def _blobs(self, kind: Blob, names: Sequence[int]) -> dict[int, bytes]:
         """Bytes of any length by name, those that are there."""
-        first = {piece_key(kind, name, 0): name for name in names}
+        space = self._space if kind == "lists" else None
+        first = {piece_key(kind, name, 0, space): name for name in names}
         got = {first[key]: json.loads(record) for key, record in self._rows.records(list(first)).items()}
-        more = [piece_key(kind, name, i) for name, record in got.items() for i in range(1, record["pieces"])]
+        more = [piece_key(kind, name, i, space) for name, record in got.items() for i in range(1, record["pieces"])]
         rest = self._rows.records(more) if more else {}
         found = {}
         for name, record in got.items():
-            others = (json.loads(rest[piece_key(kind, name, i)])["text"] for i in range(1, record["pieces"]))
+            others = (json.loads(rest[piece_key(kind, name, i, space)])["text"] for i in range(1, record["pieces"]))
             found[name] = zlib.decompress(base64.b64decode("".join([record["text"], *others])))
         return found
 
@@ -252,7 +254,7 @@ class RowStore:
 
     def upsert(self, documents: Sequence[EmbeddedDocument]) -> None:
         check_upsert(documents)
-        made = [rows_of(one, self._codec) for one in documents]
+        made = [rows_of(one, self._codec, self._space) for one in documents]
         with self._lock:
             self._begin_change([number_of(one.document.id) for one in documents])
             before = self._heads([number_of(one.document.id) for one in documents])

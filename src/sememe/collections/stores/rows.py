@@ -54,6 +54,11 @@ class Rows(Protocol):
         """Store them, over rows of the same keys."""
         ...
 
+    @property
+    def table(self) -> str:
+        """The name of the table of rows with vectors."""
+        ...
+
     def beside(self, table: str, about: About) -> Rows:
         """Rows whose records are these, and whose rows with vectors stand in another table, as `about` has them."""
         ...
