@@ -271,7 +271,7 @@ class Library:
         served = ", ".join(model.name for model in self._service.models)
         return CollectionMismatch(
             f"{name} keeps vectors of {about.model} (revision {about.revision}, space {about.fingerprint}); this server has "
-            f"{served}, which give others. Start the server with {about.model}."
+            f"{served}, which give others. Start the server with {about.model}, used as it was for these vectors (--recipe)."
         )
 
     def bring_model(self, name: str) -> None:
