@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _each(entries: Sequence[CatalogueEntry]) -> pytest.MarkDecorator:
         way = (entry.family, entry.outputs, entry.recipe.pooling)
         params.append(pytest.param(entry, id=entry.id, marks=(pytest.mark.slow,) if way in seen else ()))
         seen.add(way)
-    return pytest.mark.parametrize("entry", params)
+    return pytest.mark.parametrize("entry", params, scope="module")  # all tests of an entry, then those of the next
 
 
 def _giving(*outputs: str) -> pytest.MarkDecorator:
@@ -71,8 +72,9 @@ def folders(specimen_folder: Path) -> Any:
     return folder_of
 
 
-def _load(folder: Path, entry: CatalogueEntry) -> Engine:
-    return engines.engine(folder, like=entry.id, allow_pickle=True)
+@lru_cache(maxsize=1)
+def _load(folder: Path, name: str) -> Engine:
+    return engines.engine(folder, like=name, allow_pickle=True)
 
 
 # ── what every input becomes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +147,7 @@ def _expected_ids(folder: Path, entry: CatalogueEntry, role: Role | None, limit:
 @_giving("dense")
 def test_token_ids_equal_the_reference_tokenizers(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine = _load(folder, entry)
+    engine = _load(folder, entry.id)
     for role in ROLES:
         got = [tokens.ids.tolist() for tokens in engine.tokenize(TEXTS, EmbedOptions(role=role))]
         assert got == _expected_ids(folder, entry, role, engine.checkpoint.max_tokens), role
@@ -177,7 +179,7 @@ def _pooled(folder: Path, entry: CatalogueEntry, hidden: NDArray[Any], n_prompt:
 @_giving("dense")
 def test_dense_vectors_equal_the_reference(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine = _load(folder, entry)
+    engine = _load(folder, entry.id)
     for role in ROLES:
         said = _prepared(folder, entry, role)
         ids = _expected_ids(folder, entry, role, engine.checkpoint.max_tokens)
@@ -195,7 +197,7 @@ STATIC = [entry for entry in ENTRIES if entry.family == "static"]
 def test_static_vectors_equal_the_reference(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
     library = Tokenizer.from_file(str(next(iter(folder.rglob("tokenizer.json")))))
-    got = engines.dense(_load(folder, entry), TEXTS)
+    got = engines.dense(_load(folder, entry.id), TEXTS)
     unknown, words = library.token_to_id("[UNK]"), sorted(library.get_vocab())
     for row, text in zip(got, TEXTS, strict=True):
         if (folder / "config.json").exists():
@@ -234,7 +236,7 @@ SPLADE = [entry for entry in ENTRIES if entry.outputs == ("sparse",)]
 @_each(SPLADE)
 def test_sparse_vectors_equal_sparse_encoders(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine, theirs = _load(folder, entry), SparseEncoder(str(folder), device="cpu")
+    engine, theirs = _load(folder, entry.id), SparseEncoder(str(folder), device="cpu")
     theirs.max_seq_length = engine.checkpoint.max_tokens
     for role, encode in (("query", theirs.encode_query), ("document", theirs.encode_document)):
         expected = encode(list(TEXTS)).to_dense().numpy()
@@ -244,7 +246,7 @@ def test_sparse_vectors_equal_sparse_encoders(entry: CatalogueEntry, folders: An
 @_giving("dense", "sparse")
 def test_token_weights_equal_the_reference(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine = _load(folder, entry)
+    engine = _load(folder, entry.id)
     ids = _expected_ids(folder, entry, None, engine.checkpoint.max_tokens)
     states = specimens.reference_hidden(folder, ids, dtype=torch.float64)
     special = [Reading(folder, entry).library.token_to_id(token) for token in bge_m3.SPECIAL_TOKENS]
@@ -269,7 +271,7 @@ COLBERT = [entry for entry in ENTRIES if entry.outputs == ("multi_vector",) and 
 @_each(COLBERT)
 def test_token_vectors_equal_multi_vector_encoders(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine, theirs = _load(folder, entry), MultiVectorEncoder(str(folder), device="cpu")
+    engine, theirs = _load(folder, entry.id), MultiVectorEncoder(str(folder), device="cpu")
     for role, encode in (("query", theirs.encode_query), ("document", theirs.encode_document)):
         found = engine.embed(TEXTS, EmbedOptions(role=role, outputs=("multi_vector",))).multi_vector  # type: ignore[arg-type]
         assert found is not None
@@ -282,7 +284,7 @@ def test_jina_colberts_token_vectors_equal_the_reference(folders: Any) -> None:
     """The library would run the authors' code for it. Its [MASK] tokens are attended to."""
     entry = Catalogue.read().entry("jinaai/jina-colbert-v2")
     folder = folders(entry)
-    engine, reading = _load(folder, entry), Reading(folder, entry)
+    engine, reading = _load(folder, entry.id), Reading(folder, entry)
     cls, sep, mask, *markers = (
         reading.library.token_to_id(token) for token in ("<s>", "</s>", "<mask>", "[QueryMarker]", "[DocumentMarker]")
     )
@@ -305,7 +307,7 @@ def test_jina_colberts_token_vectors_equal_the_reference(folders: Any) -> None:
 @_giving("dense", "multi_vector")
 def test_bge_m3s_vectors_equal_the_reference(entry: CatalogueEntry, folders: Any) -> None:
     folder = folders(entry)
-    engine = _load(folder, entry)
+    engine = _load(folder, entry.id)
     ids = _expected_ids(folder, entry, None, engine.checkpoint.max_tokens)
     states = specimens.reference_hidden(folder, ids, dtype=torch.float64)
     head = torch.load(folder / "colbert_linear.pt", weights_only=True)
@@ -326,11 +328,9 @@ def test_every_kind_of_output_is_tested() -> None:
 
 @_each(ENTRIES)
 def test_what_the_catalogue_promises_is_given(entry: CatalogueEntry, folders: Any) -> None:
-    loaded = engines.load(folders(entry), like=entry.id, allow_pickle=True)
-    recipe = loaded.engine.checkpoint.recipe
+    recipe = _load(folders(entry), entry.id).checkpoint.recipe
     given = set(recipe.outputs) | ({"score"} if recipe.pair is not None else set())
     assert given == set(entry.outputs)
-    loaded.engine.close()
 
 
 def test_the_list_of_models_says_what_runs() -> None:
