@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def cases(configs: Iterable[str], *, wide: float, slow: Sequence[str] = ()) -> p
     return pytest.mark.parametrize(("name", "sigma"), params)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
     """A checkpoint's family, config and parameters, loaded through the real path."""
 
@@ -69,6 +69,7 @@ def load(folder: Path) -> Body:
     return Body(folder, family, config, stack(stored, family))
 
 
+@cache
 def backends() -> tuple[Backend, ...]:
     """Both, on the processor."""
     return OpenVinoBackend(n_threads=1), TorchBackend()
@@ -92,8 +93,9 @@ def batch_of(body: Body, ids: Sequence[NDArray[np.int32]], types: Sequence[NDArr
     return pack(inputs, partial(body.family.positions, body.config))
 
 
+@lru_cache(maxsize=4)
 def program(body: Body, backend: Backend, precision: Precision = "float32") -> Program:
-    """The family's forward, ready to run; its output is `hidden`."""
+    """The family's forward, ready to run; its output is `hidden`. Kept for the next check of this body."""
 
     def build(ops: Any, weights: Any, view: Any) -> dict[str, Any]:
         return {"hidden": body.family.forward(ops, weights, body.config, view)}
