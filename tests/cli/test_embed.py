@@ -188,9 +188,9 @@ def test_standard_input_is_read_as_lines_or_as_said(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["id"] == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_the_bar_is_on_a_terminal_only(tmp_path: Path, source: Path) -> None:
-    process = start(source, "-o", tmp_path / "a.npy")
-    assert "\r" not in process.communicate(timeout=60)[1]
+    assert "\r" not in embed(source, "-o", tmp_path / "a.npy").stderr
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     process = start(source, "-o", tmp_path / "b.npy", seconds=0.05, stderr=theirs)
@@ -207,6 +207,7 @@ def test_the_bar_is_on_a_terminal_only(tmp_path: Path, source: Path) -> None:
         assert part in shown.decode()
 
 
+@pytest.mark.usefixtures("made")
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, source: Path) -> None:
     out, log = tmp_path / "out.npy", tmp_path / "log"
     process = start(source, "-o", out, "--window", 64, log=log, seconds=0.05)
@@ -218,8 +219,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, source: Path) -> None:
     n_kept = n_kept_rows(out)
     assert n_kept >= 512
     assert f"Interrupted. {n_kept:,} rows are kept in {out}.partial; run the same command again" in messages
-    process = start(source, "-o", out, "--window", 64)
-    assert f"Going on: {n_kept:,} rows are kept" in process.communicate(timeout=60)[1]
+    assert f"Going on: {n_kept:,} rows are kept" in embed(source, "-o", out, "--window", 64).stderr
     assert len(np.load(out)) == N_ROWS
 
 
@@ -240,12 +240,13 @@ def test_ctrl_c_ends_a_job_that_waits_for_standard_input(tmp_path: Path) -> None
     process.stdin.close()
 
 
+@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize(("name", "seed"), [pytest.param("out.npy", 1, marks=pytest.mark.slow), ("out.parquet", 2)])
 def test_killed_at_any_moment_nothing_is_lost_or_done_twice(tmp_path: Path, source: Path, name: str, seed: int) -> None:
     """kill -9, at random moments, until the job is done; the output is that of a job left in peace."""
     chance = random.Random(seed)
     out, whole = tmp_path / name, tmp_path / f"whole.{name}"
-    assert start(source, "-o", whole, "--window", 64).wait(60) == 0
+    assert embed(source, "-o", whole, "--window", 64).exit_code == 0
     texts = source.read_text().splitlines()
     n_runs = 0
     while not out.exists():
@@ -259,7 +260,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_done_twice(tmp_path: Path, sour
         assert embedded == texts[n_kept : n_kept + len(embedded)], "in order, from the first row that is missing"
         assert n_kept <= n_kept_rows(out) <= n_kept + len(embedded) or out.exists()
         n_runs += 1
-    start(source, "-o", out, "--window", 64).wait(60)  # if it was killed behind the rename: removes the work folder
+    embed(source, "-o", out, "--window", 64)  # if it was killed behind the rename: removes the work folder
     assert n_runs >= 3
     assert out.read_bytes() == whole.read_bytes()
     assert not Path(f"{out}.partial").exists()

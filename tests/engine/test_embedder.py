@@ -318,7 +318,7 @@ def _real_texts() -> list[str]:
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(1, marks=pytest.mark.slow, id="500 texts"), pytest.param(5, id="100 texts")]
+    scope="module", params=[pytest.param(1, marks=pytest.mark.slow, id="500 texts"), pytest.param(10, id="50 texts")]
 )
 def real(minilm_path: Path, request: pytest.FixtureRequest) -> tuple[list[str], Vectors]:
     """Texts, and what sentence-transformers gives for them in float32."""

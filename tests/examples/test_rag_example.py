@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,9 @@ def chat() -> Iterator[str]:
 
 
 @pytest.mark.weights
-def test_it_answers_from_the_folder(chat: str, tmp_path: Path, minilm_path: Path) -> None:
+def test_it_answers_from_the_folder(
+    chat: str, tmp_path: Path, minilm_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/a.md").write_text("# Shop\n\nRefunds are paid within five days.\n")
     command = [sys.executable, str(EXAMPLE), str(tmp_path / "docs"), "when do I get my money back?", "--chat", chat]
@@ -49,11 +52,12 @@ def test_it_answers_from_the_folder(chat: str, tmp_path: Path, minilm_path: Path
     assert done.stdout.splitlines() == ["Five days [1].", "", f"[1] {tmp_path}/docs/a.md, line 1-3 (Shop)"]
     (asked,) = _Chat.asked
     assert "Refunds are paid within five days." in json.dumps(asked["messages"])
+    main = runpy.run_path(str(EXAMPLE))["main"]
     for address in ("http://127.0.0.1:9/v1", chat.replace("/v1", "/other/v1")):
-        gone = subprocess.run([*command[:5], address, *command[6:]], capture_output=True, text=True)
-        assert gone.returncode == 1
-        assert "gave no answer" in gone.stderr
-        assert "Traceback" not in gone.stderr
+        monkeypatch.setattr(sys, "argv", [*command[1:5], address, *command[6:]])
+        assert main() == 1
+        assert "gave no answer" in capsys.readouterr().err
     command[2] = str(tmp_path / "nowhere")
-    nothing = subprocess.run(command, capture_output=True, text=True)
-    assert (nothing.returncode, nothing.stderr) == (1, f"There is no file or folder {tmp_path}/nowhere.\n")
+    monkeypatch.setattr(sys, "argv", command[1:])
+    assert main() == 1
+    assert capsys.readouterr().err == f"There is no file or folder {tmp_path}/nowhere.\n"
