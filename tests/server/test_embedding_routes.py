@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import engines
 from sememe.checkpoints.prompts import choose_prompt
 from sememe.engine.embedder import Embedder
 from sememe.records import EmbedOptions
@@ -214,5 +215,6 @@ def test_tei_sparse_and_tokens(http: httpx2.Client, three_kinds: Embedder, embed
         _same(np.asarray(rows), found.multi_vector[i])  # type: ignore[index]
     answer = http.post("/embed_all", json={"inputs": TEXTS})
     for rows, states in zip(answer.json(), embedder.embed_tokens(TEXTS), strict=True):
-        _same(np.asarray(rows), states, 2e-6)
+        # Packed with other inputs they are summed in another order: 1.3 millionths of the largest value on a Zen.
+        assert engines.distance(np.asarray(rows, np.float32), states) <= 5e-6
     assert answer.headers["x-fingerprint"].endswith("-states")
