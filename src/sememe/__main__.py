@@ -36,14 +36,18 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
     `_get_module_lock`).
     """
     if issubclass(lost.exc_type, KeyboardInterrupt) and not sys.is_finalizing():
-        _thread.start_new_thread(_interrupt_soon, ())  # not from here, which is a callback too
+        _thread.start_new_thread(_interrupt_soon, (_thread.get_ident(),))  # not from here, which is a callback too
     else:
         sys.__unraisablehook__(lost)
 
 
-def _interrupt_soon() -> None:
+def _interrupt_soon(main_thread: int) -> None:
+    """When the callback is over: a signal again, which also wakes a main thread that waits for something."""
     time.sleep(0.01)
-    _thread.interrupt_main()
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ def wait() -> None:
     thing = Thing()
     watch = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
     del thing
-    time.sleep(30)
-    print("went on")
+    time.sleep(100)  # longer than the test waits: the interrupt must wake it
 
 sys.argv = ["sememe", "wait"]
 entry.main()
