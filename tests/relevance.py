@@ -1,4 +1,4 @@
-"""Real retrieval data and its judge, for tests of search: small, plain, and no part of the house."""
+"""Retrieval data, real or made, and their judge, for tests of search: small, plain, and no part of the house."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def read_retrieval_set(folder: Path, split: str = "test") -> RetrievalSet:
             relevance.setdefault(query, {})[document] = int(grade)
     queries = {row["_id"]: row["text"] for row in _rows(folder, "queries") if row["_id"] in relevance}
     return RetrievalSet(documents, queries, relevance)
+
+
+def write_retrieval_set(folder: Path, data: RetrievalSet) -> Path:
+    """A folder of the BEIR layout with the split test, given back."""
+    (folder / "qrels").mkdir(parents=True)
+    for stem, texts in (("corpus", data.documents), ("queries", data.queries)):
+        rows = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
+        (folder / f"{stem}.jsonl").write_text("\n".join(rows), "utf-8")
+    lines = [f"{query}\t{key}\t{grade}\n" for query, of in data.relevance.items() for key, grade in of.items()]
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), "utf-8")
+    return folder
 
 
 def ndcg_at_10(found: Mapping[str, Sequence[str]], relevance: Mapping[str, Mapping[str, int]]) -> float:

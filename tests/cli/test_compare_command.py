@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fakes import FakeEmbedder
+from relevance import RetrievalSet, write_retrieval_set
 from sememe.cli import app
 from sememe.errors import InputError
 from sememe.evaluation.compare import running
@@ -28,16 +29,10 @@ N_TEXTS = 60
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty documents and twenty questions, no two alike."""
-    folder = tmp_path / "towns"
-    (folder / "qrels").mkdir(parents=True)
-    corpus = [{"_id": f"d{i}", "text": f"town {i} river {i % 7} bridge {i % 5}"} for i in range(40)]
-    queries = [{"_id": f"q{i}", "text": f"where is town {i} river"} for i in range(20)]
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "qrels/test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(20))
-    )
-    return folder
+    documents = {f"d{i}": f"town {i} river {i % 7} bridge {i % 5}" for i in range(40)}
+    queries = {f"q{i}": f"where is town {i} river" for i in range(20)}
+    relevance = {f"q{i}": {f"d{i}": 1} for i in range(20)}
+    return write_retrieval_set(tmp_path / "towns", RetrievalSet(documents, queries, relevance))
 
 
 def options(data: Path, out: Path) -> list[str]:

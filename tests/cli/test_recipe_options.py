@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import specimens
+from relevance import RetrievalSet, write_retrieval_set
 from sememe.cli import app
 from sememe.errors import CheckpointError, InputError
 
@@ -25,15 +26,11 @@ def bare(specimen_folder: Path) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "pets"
-    (folder / "qrels").mkdir(parents=True)
-    rows = [{"_id": f"d{i}", "text": text} for i, text in enumerate(["the dog", "the fox", "a cat sleeps", "birds"])]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "queries.jsonl").write_text("\n".join(json.dumps({**rows[i], "_id": f"q{i}"}) for i in range(3)))
-    (folder / "qrels/test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(3))
-    )
-    return folder
+    texts = ["the dog", "the fox", "a cat sleeps", "birds"]
+    documents = {f"d{i}": text for i, text in enumerate(texts)}
+    queries = {f"q{i}": text for i, text in enumerate(texts[:3])}
+    relevance = {f"q{i}": {f"d{i}": 1} for i in range(3)}
+    return write_retrieval_set(tmp_path / "pets", RetrievalSet(documents, queries, relevance))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

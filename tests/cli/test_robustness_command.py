@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fakes import FakeEmbedder
+from relevance import RetrievalSet, write_retrieval_set
 from sememe.cli import app
 from sememe.errors import InputError
 
@@ -20,16 +21,10 @@ class Fake(FakeEmbedder):
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("sememe.engine.opening.Embedder", lambda name, **_: Fake(name, dimension=32))
-    folder = tmp_path / "towns"
-    (folder / "qrels").mkdir(parents=True)
-    corpus = [{"_id": f"d{i}", "text": f"Town {i} lies on river {i % 3}"} for i in range(12)]
-    queries = [{"_id": f"q{i}", "text": f"Where is Town {i} please"} for i in range(6)]
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "qrels/test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(6))
-    )
-    return folder
+    documents = {f"d{i}": f"Town {i} lies on river {i % 3}" for i in range(12)}
+    queries = {f"q{i}": f"Where is Town {i} please" for i in range(6)}
+    relevance = {f"q{i}": {f"d{i}": 1} for i in range(6)}
+    return write_retrieval_set(tmp_path / "towns", RetrievalSet(documents, queries, relevance))
 
 
 def test_the_table_of_two_sets(data: Path, tmp_path: Path) -> None:
