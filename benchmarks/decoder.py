@@ -107,11 +107,12 @@ def _take_turns(systems: dict[str, tuple[Made, tuple[str, str]]], rounds: int, s
     rates: list[float] = []
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
+        load: dict[str, float] = {}
         for key, (made, (code, embed)) in systems.items():
             path = scratch / f"{key}.json"
             path.write_text(json.dumps({"code": code, "embed": embed, "texts": made.texts}), "utf-8")
             workers[key] = stack.enter_context(Worker("code", str(path)))
-        load = {key: worker.ask(do="load_seconds") for key, worker in workers.items()}
+            load[key] = workers[key].ask(do="load_seconds")  # waits until it is loaded: the next one loads alone too
         precision = workers[first].ask(do="precision")
         matrix = stack.enter_context(Worker("matrix", "cpu", precision))
         for worker in workers.values():
