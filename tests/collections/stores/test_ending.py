@@ -20,12 +20,17 @@ with ending_with_us(Path(sys.argv[1])):
 """
 
 
+def _hear_quit() -> None:
+    """PostgreSQL hears SIGQUIT always; `sleep` would not where the tests run in the background of a shell."""
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [0, signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_the_run_and_leaves_nothing(number: int, tmp_path: Path) -> None:
     folder, log = tmp_path / "server", tmp_path / "server.log"
     (folder / "data").mkdir(parents=True)
     log.touch()
-    server = subprocess.Popen(["sleep", "60"])
+    server = subprocess.Popen(["sleep", "60"], preexec_fn=_hear_quit)
     (folder / "data/postmaster.pid").write_text(f"{server.pid}\n{folder}\n")
     run = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(folder), str(number)], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL
