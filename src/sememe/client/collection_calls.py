@@ -21,7 +21,7 @@ from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.hits import Explanation, Hit, Parent, RetrieverScore
 from sememe.collections.options import CollectionOptions, SearchOptions
 from sememe.collections.store import Counts
-from sememe.collections.upserting import UpsertReport
+from sememe.collections.upserting import UpsertReport, each_once
 from sememe.errors import InputError, RemoteError
 
 logger = logging.getLogger(__name__)
@@ -115,15 +115,9 @@ def drop_call(name: str) -> Call[None]:
 
 def upsert_calls(name: str, documents: Iterable[Document], batch_size: int) -> Iterator[Call[UpsertReport]]:
     """Documents to store, some at a time. Raises InputError for an id that comes twice."""
-    seen: set[str] = set()
     some: list[dict[str, Any]] = []
     n_bytes = 0
-    for document in documents:
-        if document.id in seen:
-            raise InputError(
-                f"The id {document.id!r} comes twice among the documents of one upsert; expected each once."
-            )
-        seen.add(document.id)
+    for document in each_once(documents):
         body = _body_of(document)
         size = len(json.dumps(body))
         if some and (len(some) == batch_size or n_bytes + size > _BATCH_BYTES):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.about import About
+from sememe.errors import CollectionMismatch
 from sememe.records import Embeddings
 
 
@@ -65,3 +66,11 @@ class NextSpace(Protocol):
     def abandon(self) -> None:
         """Forget it; the collection stays as it was."""
         ...
+
+
+def check_goes_on(found: About, about: About, name: str) -> None:
+    """Raise CollectionMismatch unless the space that was begun for the collection of that name is the one to be built."""
+    if found.fingerprint != about.fingerprint:
+        raise CollectionMismatch(
+            f"The collection {name} is being migrated to {found.model}. Finish that, or abandon it first."
+        )

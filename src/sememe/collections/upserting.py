@@ -54,16 +54,22 @@ def upsert(
     return total
 
 
-def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """So many that a window's new chunks are embedded together. Raises InputError for an id that comes twice."""
+def each_once(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, one after another. Raises InputError at an id that comes twice."""
     seen: set[str] = set()
-    some: list[Document] = []
     for document in documents:
         if document.id in seen:
             raise InputError(
                 f"The id {document.id!r} comes twice among the documents of one upsert; expected each once."
             )
         seen.add(document.id)
+        yield document
+
+
+def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """So many that a window's new chunks are embedded together. Raises InputError for an id that comes twice."""
+    some: list[Document] = []
+    for document in each_once(documents):
         some.append(document)
         if len(some) == _WINDOW_DOCUMENTS:
             yield some

@@ -97,3 +97,10 @@ def codec_of(about: About) -> VectorCodec | None:
     if "dense" not in about.options.outputs:
         return None
     return VectorCodec(about.options.dtype, about.dimension, about.options.similarity)
+
+
+def needed(codec: VectorCodec | None) -> VectorCodec:
+    """The codec that `codec_of` gave. Raises InputError where it gave none."""
+    if codec is None:
+        raise InputError("The collection keeps no dense vectors.")
+    return codec

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.about import About
-from sememe.collections.embedded.codec import Floats, VectorCodec, codec_of
+from sememe.collections.embedded.codec import Floats, VectorCodec, codec_of, needed
 from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import pack_terms
 from sememe.collections.embedded.truth import Truth
+from sememe.collections.next_space import check_goes_on
 from sememe.collections.other_vectors import pack_list
-from sememe.errors import CollectionMismatch, InputError
 from sememe.records import Embeddings
 
 _ROWS_A_READ = 4_096
@@ -33,10 +33,8 @@ def begin_next(truth: Truth, about: About) -> None:
         found = read_next(connection, str(truth.folder))
         if found is None:
             truth.change(connection, lambda c, _: _make_tables(c, about))
-        elif found.fingerprint != about.fingerprint:
-            raise CollectionMismatch(
-                f"The collection {truth.folder.name} is being migrated to {found.model}. Finish that, or abandon it first."
-            )
+        else:
+            check_goes_on(found, about, truth.folder.name)
 
 
 def _make_tables(connection: sqlite3.Connection, about: About) -> None:
@@ -78,17 +76,17 @@ class EmbeddedNextSpace:
             self._truth.change(connection, lambda c, _: _put(c, keys, vectors, self._new))
 
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
-        codec = _needed(self._new)
+        codec = needed(self._new)
         with self._truth.reading():
             found = dict(by_keys(self._truth.reader, "SELECT chunk, dense FROM next_vectors WHERE chunk IN", keys))
         stored = np.frombuffer(b"".join(found[key] for key in keys), np.uint8)
         return codec.decode(stored.reshape(len(keys), codec.width))
 
     def nearest(self, queries: Floats, k: int, leave_out: Sequence[int]) -> list[list[int]]:
-        return self._nearest("next_vectors", _needed(self._new), queries, k, leave_out)
+        return self._nearest("next_vectors", needed(self._new), queries, k, leave_out)
 
     def nearest_now(self, queries: Floats, k: int, leave_out: Sequence[int]) -> list[list[int]]:
-        return self._nearest("vectors", _needed(self._old), queries, k, leave_out)
+        return self._nearest("vectors", needed(self._old), queries, k, leave_out)
 
     def _nearest(
         self, table: str, codec: VectorCodec, queries: Floats, k: int, leave_out: Sequence[int]
@@ -158,12 +156,6 @@ def _abandon(connection: sqlite3.Connection) -> None:
     for table in ("next_vectors", "next_multi_vectors"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute("DELETE FROM about WHERE key = 'next'")
-
-
-def _needed(codec: VectorCodec | None) -> VectorCodec:
-    if codec is None:
-        raise InputError("The collection keeps no dense vectors.")
-    return codec
 
 
 def _blocks(

@@ -180,10 +180,8 @@ class MilvusRows:
         sparse: Mapping[int, Mapping[int, float]],
     ) -> None:
         assert isinstance(to, MilvusRows)
-        for some in _parts(keys):
-            fields = ["key", "record", "numbers", "words"]
-            with _translated():
-                stored = self._client.get(self._name, ids=list(some), output_fields=fields)
+        fields = ["key", "record", "numbers", "words"]
+        for stored in self._stored(self._name, keys, fields):
             made = []
             for row in stored:
                 key = int(row["key"])
@@ -235,11 +233,16 @@ class MilvusRows:
 
     def _get(self, table: str, keys: Sequence[int]) -> dict[int, str]:
         found: dict[int, str] = {}
-        for some in _parts(keys):
-            with _translated():
-                rows = self._client.get(table, ids=list(some), output_fields=["key", "record"])
+        for rows in self._stored(table, keys, ["key", "record"]):
             found |= {int(row["key"]): row["record"] for row in rows}
         return found
+
+    def _stored(self, table: str, keys: Sequence[int], fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+        """The rows of these keys with these fields, some at a time."""
+        for some in _parts(keys):
+            with _translated():
+                rows = self._client.get(table, ids=list(some), output_fields=fields)
+            yield rows
 
     def scan(self, where: Condition) -> Iterator[str]:
         return (record for _, record in self._scan(self._records, where))
@@ -307,17 +310,13 @@ class MilvusRows:
 
     def vectors(self, keys: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         found: dict[int, NDArray[np.float32]] = {}
-        for some in _parts(keys):
-            with _translated():
-                rows = self._client.get(self._name, ids=list(some), output_fields=["key", "dense"])
+        for rows in self._stored(self._name, keys, ["key", "dense"]):
             found |= {int(row["key"]): np.asarray(row["dense"], np.float32) for row in rows}
         return found
 
     def sparse_vectors(self, keys: Sequence[int]) -> dict[int, Mapping[int, float]]:
         found: dict[int, Mapping[int, float]] = {}
-        for some in _parts(keys):
-            with _translated():
-                rows = self._client.get(self._name, ids=list(some), output_fields=["key", "sparse"])
+        for rows in self._stored(self._name, keys, ["key", "sparse"]):
             for row in rows:
                 found[int(row["key"])] = {term: weight for term, weight in row["sparse"].items() if term != _NO_TERM}
         return found

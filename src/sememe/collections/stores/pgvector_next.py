@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sememe.collections.about import About
-from sememe.collections.embedded.codec import VectorCodec, codec_of
+from sememe.collections.embedded.codec import VectorCodec, codec_of, needed
+from sememe.collections.next_space import check_goes_on
 from sememe.collections.other_vectors import pack_list
 from sememe.collections.stores import pgvector_schema as schema
 from sememe.collections.stores.pgvector_connection import statement
 from sememe.collections.stores.pgvector_writing import copy_rows
-from sememe.errors import CollectionMismatch, InputError
 from sememe.records import Embeddings
 
 # What an older collection's table lacks is simply null.
@@ -76,10 +76,8 @@ def begin_next(access: Access, about: About) -> PgNextSpace:
         if said is None:
             connection.execute(statement(_BEGIN.format(dense=schema.dense_type(about) or "text")))
             connection.execute("UPDATE about SET next = %s", (about.to_json(),))
-        elif (found := About.from_json(said, f"the collection {access.name!r}")).fingerprint != about.fingerprint:
-            raise CollectionMismatch(
-                f"The collection {access.name} is being migrated to {found.model}. Finish that, or abandon it first."
-            )
+        else:
+            check_goes_on(About.from_json(said, f"the collection {access.name!r}"), about, access.name)
     return PgNextSpace(access, about)
 
 
@@ -126,10 +124,10 @@ class PgNextSpace:
         return schema.vector_values([found[key] for key in keys], self.about.dimension)
 
     def nearest(self, queries: NDArray[np.float32], k: int, leave_out: Sequence[int]) -> list[list[int]]:
-        return self._nearest("next_dense", _needed(self._new), queries, k, leave_out)
+        return self._nearest("next_dense", needed(self._new), queries, k, leave_out)
 
     def nearest_now(self, queries: NDArray[np.float32], k: int, leave_out: Sequence[int]) -> list[list[int]]:
-        return self._nearest("dense", _needed(self._old), queries, k, leave_out)
+        return self._nearest("dense", needed(self._old), queries, k, leave_out)
 
     def _nearest(
         self, column: str, codec: VectorCodec, queries: NDArray[np.float32], k: int, leave_out: Sequence[int]
@@ -171,9 +169,3 @@ def _weights(vectors: Embeddings, kept: Sequence[tuple[int, int]]) -> Iterator[t
     if vectors.sparse is not None:
         for i, key in kept:
             yield from ((term, key, weight) for term, weight in vectors.sparse.weights(i).items())
-
-
-def _needed(codec: VectorCodec | None) -> VectorCodec:
-    if codec is None:
-        raise InputError("The collection keeps no dense vectors.")
-    return codec

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.embedded.codec import codec_of
+from sememe.collections.next_space import check_goes_on
 from sememe.collections.stores.numbers import ALWAYS
 from sememe.collections.stores.row_records import list_rows, lists_of
 from sememe.collections.stores.rows import Found, Row, Rows
-from sememe.errors import CollectionMismatch, SememeError
+from sememe.errors import SememeError
 from sememe.records import Embeddings
 
 SPACES = 0
@@ -70,10 +71,7 @@ def begin_next(rows: Rows, name: str, about: About) -> RowNextSpace:
         rows.beside(spaces.following.table, about).make_vectors()
         rows.put_records([spaces.row()])
     found = RowNextSpace(rows, name, spaces)
-    if found.about.fingerprint != about.fingerprint:
-        raise CollectionMismatch(
-            f"The collection {name} is being migrated to {found.about.model}. Finish that, or abandon it first."
-        )
+    check_goes_on(found.about, about, name)
     return found
 
 
