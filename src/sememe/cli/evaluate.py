@@ -17,6 +17,7 @@ from sememe.cli.options import (
     PrecisionOption,
     RecipeOption,
     is_offline,
+    read_outputs,
     read_recipe,
 )
 from sememe.errors import InputError
@@ -90,7 +91,7 @@ def evaluate(
     A folder of documents without labels becomes a synthetic test: its titles, headings and sentences are queries.
     A model that reads pairs (a cross-encoder) orders candidates, in retrieval the 100 best by BM25.
     """
-    from sememe.cli.evaluating import evaluate_task, open_scorer, read_outputs, task_bar
+    from sememe.cli.evaluating import evaluate_task, open_scorer, task_bar
     from sememe.cli.evaluation_data import read_data
     from sememe.cli.evaluation_tables import print_results, write_items
     from sememe.evaluation.bootstrap import BootstrapOptions

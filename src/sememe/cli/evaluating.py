@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from sememe.evaluation.vectors import Progress
 
 
-def read_outputs(text: str | None) -> tuple[Output, ...]:
-    """Kinds of output with commas between; none where nothing was given. Raises InputError."""
-    named = [part.strip().replace("-", "_") for part in (text or "").split(",") if part.strip()]
-    if unknown := [name for name in named if name not in OUTPUTS]:
-        raise InputError(f"--outputs {unknown[0]!r} is unknown; expected one or more of {', '.join(OUTPUTS)}.")
-    return tuple(kind for kind in OUTPUTS if kind in named)
-
-
 def evaluate_task(
     task: Task,
     embedder: TextEmbedder,

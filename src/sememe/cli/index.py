@@ -21,6 +21,7 @@ from sememe.cli.options import (
     PrecisionOption,
     RecipeOption,
     is_offline,
+    read_outputs,
     read_recipe,
 )
 from sememe.collections.chunking.options import By, ChunkOptions
@@ -115,7 +116,6 @@ def index(
 
     Interrupted and run again, it goes on where it was.
     """
-    from sememe.cli.evaluating import read_outputs
     from sememe.collections.indexing import index_documents, index_paths
     from sememe.collections.opening import open_to_index
     from sememe.collections.reading.files import check_paths

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sememe.catalogue import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from sememe.records import Output
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A folder, an id on the hub, or a short name (`sememe models`).")
@@ -43,6 +46,17 @@ def read_recipe(words: Sequence[str] | None, models: Sequence[str], others: Sequ
     qualified = qualify_recipe(words, models)
     check_recipe(qualified, [*models, *others])
     return qualified
+
+
+def read_outputs(text: str | None) -> tuple[Output, ...]:
+    """Kinds of output with commas between; none where nothing was given. Raises InputError."""
+    from sememe.errors import InputError
+    from sememe.records import OUTPUTS
+
+    named = [part.strip().replace("-", "_") for part in (text or "").split(",") if part.strip()]
+    if unknown := [name for name in named if name not in OUTPUTS]:
+        raise InputError(f"--outputs {unknown[0]!r} is unknown; expected one or more of {', '.join(OUTPUTS)}.")
+    return tuple(kind for kind in OUTPUTS if kind in named)
 
 
 def is_offline(offline: bool) -> bool:

@@ -1,7 +1,8 @@
 """The operations as nodes of an OpenVINO graph, built straight from a checkpoint's tensors.
 
 Linears and norms run on (T, H); only attention and pooling gather to (B, L, …) with maps that numpy makes on the host,
-and scatter back. Measured on a 2-core Zen 4: 79 % of the pure matrix-multiply rate for all-MiniLM-L6-v2 in bfloat16.
+and scatter back. Measured on a 2-core Zen 4 in bfloat16: 72 % of the pure matrix-multiply rate for all-MiniLM-L6-v2, 83 % for
+base and large shapes.
 """
 
 from __future__ import annotations
