@@ -65,7 +65,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "lxml": ("collections",),  # python-docx's own parser: its errors are translated there
     "mteb": ("evaluation",),
     "scipy": ("evaluation", "records"),  # records: sparse embeddings as scipy's own type, where it is installed
-    "fastapi": ("server",),
     "starlette": ("server",),
     "pydantic": ("server",),
     "uvicorn": ("server",),

@@ -120,7 +120,9 @@ def test_other_records_are_json_too() -> None:
 def test_traces_of_request_queue_and_inference(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)  # the program's own provider can be set only once
+    monkeypatch.setattr(
+        trace, "get_tracer_provider", lambda: provider
+    )  # the program's own provider can be set only once
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server, httpx2.Client(base_url=server.url) as http:
         http.post("/v1/embeddings", json=BODY, headers={"traceparent": parent})
@@ -142,3 +144,29 @@ def test_traces_of_request_queue_and_inference(embedder: Embedder, monkeypatch: 
     assert request.attributes["http.response.status_code"] == 200
     assert refused.attributes["http.response.status_code"] >= 400  # type: ignore[operator]
     assert "secret" not in "".join(span.to_json() for span in spans.get_finished_spans())
+
+
+def test_a_browser_of_another_origin_may_ask_with_a_key(embedder: Embedder) -> None:
+    options = replace(OPTIONS, api_keys=("one",), cors_origins=("https://app.example",))
+    asks = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    asks["access-control-request-headers"] = "authorization,content-type"
+    with run(Models([EmbeddingModel("tiny", embedder)]), options) as server, httpx2.Client(base_url=server.url) as http:
+        before = http.options("/v1/embeddings", headers=asks)  # a browser sends no key with this one
+        assert before.status_code == 200
+        assert before.headers["access-control-allow-origin"] == "https://app.example"
+        assert "authorization" in before.headers["access-control-allow-headers"].lower()
+        origin = {"origin": "https://app.example"}
+        answer = http.post("/v1/embeddings", json=BODY, headers=origin | {"authorization": "Bearer one"})
+        refused = http.post("/v1/embeddings", json=BODY, headers=origin)
+        assert (answer.status_code, refused.status_code) == (200, 401)
+        for one in (answer, refused):  # without this header a browser shows its program neither
+            assert one.headers["access-control-allow-origin"] == "https://app.example"
+        other = http.post("/v1/embeddings", json=BODY, headers={"origin": "https://other.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_without_origins_no_browser_is_let_in(embedder: Embedder) -> None:
+    with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server, httpx2.Client(base_url=server.url) as http:
+        answer = http.post("/v1/embeddings", json=BODY, headers={"origin": "https://app.example"})
+        assert answer.status_code == 200
+        assert "access-control-allow-origin" not in answer.headers

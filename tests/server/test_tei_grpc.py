@@ -261,7 +261,7 @@ def test_a_call_has_its_line_its_span_and_its_figures(
 ) -> None:
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     caplog.set_level(logging.INFO, "sememe.requests")
     with _both(Models([EmbeddingModel("tiny", embedder)]), ServerOptions(), compiled) as (_, client, http):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 # Tokens of a batch whose every input gives a value for each of some 30,000 words: of short texts that is 40 MB.
 _VOCABULARY_BUDGET = 1024
+
+# Of different options: prompts may be anything.
+_FINGERPRINTS_KEPT = 512
 
 UntrainedDims = Literal["warn", "error"]
 
@@ -124,6 +127,7 @@ class Engine:
         self._programs, self._cache = programs, cache
         self._pipeline: Pipeline[_Computed] = Pipeline()
         self._ranges: dict[str, NDArray[np.float32]] = {}
+        self._fingerprint = lru_cache(_FINGERPRINTS_KEPT)(partial(fingerprint, checkpoint))
         self._warned_widths: set[int] = set()
 
     # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -320,7 +324,7 @@ class Engine:
 
     def fingerprint(self, options: EmbedOptions) -> str:
         """The name of the vector space: see `space.fingerprint`."""
-        return fingerprint(self.checkpoint, options)
+        return self._fingerprint(options)
 
     def check_options(self, options: EmbedOptions) -> None:
         """Raise InputError for what this model cannot give."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import orjson
-from fastapi import Response
 from numpy.typing import NDArray
+from starlette.responses import Response
 
 from sememe.records import Embeddings
 from sememe.server.calls import Embedded
@@ -88,8 +89,7 @@ def refuse_forms(form: Form, why: str) -> None:
 def embedding_headers(embedded: Embedded) -> dict[str, str]:
     """The vector space, the prompt, and each input's tokens and dropped tokens, or their totals, for every dialect."""
     embeddings = embedded.embeddings
-    # JSON, since a header is ASCII in one line, which a prompt need not be.
-    headers = {"X-Fingerprint": embeddings.fingerprint, "X-Prompt": json.dumps(embedded.prompt[:_PROMPT_SHOWN])}
+    headers = {"X-Fingerprint": embeddings.fingerprint, "X-Prompt": _in_header(embedded.prompt)}
     if len(embeddings.n_tokens) <= _COUNTED_INPUTS:
         headers["X-Input-Tokens"] = ",".join(map(str, embeddings.n_tokens.tolist()))
         headers["X-Dropped-Tokens"] = ",".join(map(str, embeddings.n_dropped.tolist()))
@@ -99,6 +99,12 @@ def embedding_headers(embedded: Embedded) -> dict[str, str]:
     if embeddings.usage.n_cached:
         headers["X-Cached-Inputs"] = str(embeddings.usage.n_cached)
     return headers
+
+
+@lru_cache
+def _in_header(prompt: str) -> str:
+    """As JSON, since a header is ASCII in one line, which a prompt need not be."""
+    return json.dumps(prompt[:_PROMPT_SHOWN])
 
 
 def sparse_row(embeddings: Embeddings, i: int) -> dict[str, NDArray[np.generic]]:

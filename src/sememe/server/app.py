@@ -7,12 +7,15 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
-from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Served
 
-from sememe import __version__
 from sememe.server.admission import Admission
 from sememe.server.answers import json_answer
 from sememe.server.collections import keeping
@@ -23,7 +26,7 @@ from sememe.server.collections.migrations import routes as migration_routes
 from sememe.server.collections.routes import routes as collections_routes
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.docs_page import docs_page
-from sememe.server.exchange import Dialect, Route, get_route, refusal
+from sememe.server.exchange import Claim, Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
 from sememe.server.models import Models, load_model
@@ -48,7 +51,7 @@ _PREFIXES: tuple[tuple[str, Dialect], ...] = (
 )
 
 
-def make_app(models: Models, options: ServerOptions) -> FastAPI:
+def make_app(models: Models, options: ServerOptions) -> Starlette:
     """The application for these models; it owns them, and the scheduler that it makes."""
     metrics, admission = Metrics(), Admission(options.api_keys, options.rate_limit)
     scheduler = Scheduler(options.scheduling, metrics)
@@ -62,7 +65,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         routes += collections_routes(library, service) + keeping.routes(library) + migration_routes(migrations)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: Starlette) -> AsyncIterator[None]:
         if library is not None:
             library.attach(asyncio.get_running_loop())
         await service.canary.warm_up()
@@ -82,12 +85,7 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
             library.close()
         models.close()
 
-    app = FastAPI(title="sememe", version=__version__, lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.service = service
-    for declared in routes:
-        app.router.add_route(declared.path, declared.endpoint, methods=[declared.method], include_in_schema=False)
-    _add_documents(app, routes)
-
+    routes += _documents(routes)
     dialects = {declared.path: declared.dialect for declared in routes}
 
     def dialect_of(path: str) -> Dialect:
@@ -102,19 +100,24 @@ def make_app(models: Models, options: ServerOptions) -> FastAPI:
         answer.headers.update(error.headers or {})
         return answer
 
-    app.add_exception_handler(HTTPException, http_error)
-    if options.cors_origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=list(options.cors_origins), allow_methods=["*"], allow_headers=["*"]
-        )
-    app.add_middleware(
+    gate = Middleware(
         Gate,
         dialect_of=dialect_of,
         routes={declared.endpoint: declared.path.replace(":path}", "}") for declared in routes},
+        direct={(declared.method, declared.path): declared.endpoint for declared in routes if "{" not in declared.path},
         metrics=metrics,
         admission=admission,
         max_body_bytes=options.max_body_bytes,
     )
+    # Outside of the gate: a browser asks without a key what it may send, and reads a refusal only with these headers.
+    cors = Middleware(CORSMiddleware, allow_origins=options.cors_origins, allow_methods=["*"], allow_headers=["*"])
+    app = Starlette(
+        routes=[Served(declared.path, declared.endpoint, methods=[declared.method]) for declared in routes],
+        middleware=[cors, gate] if options.cors_origins else [gate],
+        exception_handlers={HTTPException: http_error},
+        lifespan=life,
+    )
+    app.state.service = service
     return app
 
 
@@ -219,7 +222,8 @@ def _own_routes(service: Service, metrics: Metrics) -> list[Route]:
     return [*alive, get_route("/metrics", tei.DIALECT, figures, answer=None, summary="Figures for Prometheus")]
 
 
-def _add_documents(app: FastAPI, routes: Sequence[Route]) -> None:
+def _documents(routes: Sequence[Route]) -> list[Route]:
+    """What the routes are: the OpenAPI document, and the page that shows it."""
     document = openapi_document(routes)
     page = docs_page(document)
 
@@ -229,5 +233,7 @@ def _add_documents(app: FastAPI, routes: Sequence[Route]) -> None:
     async def docs(request: Request) -> Response:
         return Response(page, media_type="text/html")
 
-    app.router.add_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
-    app.router.add_route("/docs", docs, methods=["GET"], include_in_schema=False)
+    return [
+        Route(path, endpoint, (Claim(openai.DIALECT),), method="GET")
+        for path, endpoint in (("/openapi.json", openapi), ("/docs", docs))
+    ]

@@ -61,7 +61,7 @@ class Asked(Body):
             if self.prompt_name is not None or self.prompt is not None:
                 raise InputError("Give one of input_type, prompt_name and prompt; more than one was given.")
             options = _options_for_task(model, self.input_type, options)
-        return replace(options, **changes)
+        return replace(options, **changes) if changes else options
 
 
 _ROLES: dict[str, Role] = {

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import orjson
-from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
 from sememe.server.calls import Conditions
+from sememe.server.on_demand import OnDemand
 from sememe.server.problems import Problem, ProblemError, logged_problem_of
-from sememe.server.service import Service
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
@@ -26,6 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _N_ERRORS_SHOWN = 5
 CLIENT_CLOSED_REQUEST = 499
 LONGEST_ID = 128  # characters of a request's id that are kept
+_UNWATCHED_SECONDS = 0.01
 # What is left at least of a deadline after the loading of models.
 _SHORTEST_SECONDS = 1e-3
 
@@ -138,11 +140,14 @@ async def with_models(
     keep_alive: float | str | None = None,
 ) -> Response:
     """The work's answer, with the models of these names there until it is done; loading them counts to the deadline."""
-    service: Service = request.app.state.service
+    on_demand: OnDemand = request.app.state.service.on_demand
     said, started = conditions_of(request.headers), time.monotonic()
+    coming = [name for name in names if on_demand.may_bring(name)]
+    if not coming:
+        return await work(said)
     async with AsyncExitStack() as holding:
-        for name in names:
-            await holding.enter_async_context(service.on_demand.held(name, keep_alive, said.timeout_seconds))
+        for name in coming:
+            await holding.enter_async_context(on_demand.held(name, keep_alive, said.timeout_seconds))
             if said.timeout_seconds is not None:
                 left = said.timeout_seconds - (time.monotonic() - started)
                 said, started = replace(said, timeout_seconds=max(left, _SHORTEST_SECONDS)), time.monotonic()
@@ -227,22 +232,41 @@ def conditions_of(headers: Mapping[str, str]) -> Conditions:
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
-    """What the work gives; cancelled as soon as the client has gone, which raises ClientGone."""
-    task = asyncio.current_task()
+    """What the work gives; cancelled as soon as the client has gone, which raises ClientGone.
+
+    Nobody looks for that in the first milliseconds, in which most work is done: a task for it costs more than it saves.
+    """
+    task, watching = asyncio.current_task(), _Watch()
     assert task is not None
-    watching = asyncio.ensure_future(_cancel_when_gone(request, task))
+    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, watching.begin, request, task)
     try:
         return await work
     except asyncio.CancelledError:
-        if not watching.done():  # somebody else cancels: the server stops
+        if not watching.has_cancelled:  # somebody else cancels: the server stops
             raise
         task.uncancel()
         raise ClientGone from None
     finally:
-        watching.cancel()
+        timer.cancel()
+        watching.end()
 
 
-async def _cancel_when_gone(request: Request, task: asyncio.Task[Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
+class _Watch:
+    """Cancels a task when the client of its request has gone."""
+
+    def __init__(self) -> None:
+        self.has_cancelled = False
+        self._watching: asyncio.Task[None] | None = None
+
+    def begin(self, request: Request, task: asyncio.Task[Any]) -> None:
+        self._watching = asyncio.ensure_future(self._watch(request, task))
+
+    def end(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self, request: Request, task: asyncio.Task[Any]) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.has_cancelled = True
+        task.cancel()

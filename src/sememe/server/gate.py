@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sememe.server import request_log
 from sememe.server.admission import Admission
-from sememe.server.exchange import LONGEST_ID, Dialect, refusal
+from sememe.server.exchange import LONGEST_ID, Dialect, Endpoint, refusal
 from sememe.server.metrics import Metrics
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.request_log import RequestLine
@@ -21,7 +22,11 @@ OPEN_PATHS = frozenset({"/health", "/health/ready", "/ping", "/v2/health/live", 
 
 
 class Gate:
-    """An ASGI middleware. Bodies are counted as they come, so that none is held that is too large."""
+    """An ASGI middleware. Bodies are counted as they come, so that none is held that is too large.
+
+    It calls a known endpoint by itself: a path without parameters needs no search, and `answering` leaves no exception to
+    handle. The layers that are so left out took a quarter of the event loop's time for one short text.
+    """
 
     def __init__(
         self,
@@ -29,13 +34,17 @@ class Gate:
         *,
         dialect_of: Callable[[str], Dialect],
         routes: Mapping[object, str],
+        direct: Mapping[tuple[str, str], Endpoint],
         metrics: Metrics,
         admission: Admission,
         max_body_bytes: int,
     ) -> None:
-        """routes: the paths as declared, by their endpoints; requests are counted by them."""
+        """routes: the paths as declared, by their endpoints; requests are counted by them.
+
+        direct: endpoints by method and path; `app` finds the others.
+        """
         self._app, self._dialect_of, self._metrics = app, dialect_of, metrics
-        self._routes, self._paths = routes, frozenset(routes.values())
+        self._routes, self._paths, self._direct = routes, frozenset(routes.values()), direct
         self._admission, self._max_body_bytes = admission, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,8 +57,7 @@ class Gate:
         request_id = headers.get(b"x-request-id", b"")[:LONGEST_ID] or uuid.uuid4().hex.encode()
         method, status = scope["method"], 0
         counts = request_log.begin()
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
-        with request_span(method, carrier, {"http.request.method": method}) as outcome:
+        with request_span(method, lambda: _as_text(headers), {"http.request.method": method}) as outcome:
             try:
                 status = await self._passed(scope, receive, send, headers, request_id)
             finally:
@@ -80,7 +88,13 @@ class Gate:
 
         try:
             self._check(scope, headers)
-            await self._app(scope, self._counted(receive), counted_send)
+            receive = self._counted(receive)
+            endpoint = self._direct.get((scope["method"], scope["path"]))
+            if endpoint is None:
+                await self._app(scope, receive, counted_send)
+            else:
+                answer = await endpoint(Request(scope, receive, counted_send))
+                await answer(scope, receive, counted_send)
         except Exception as error:
             if status:
                 raise
@@ -112,3 +126,7 @@ class Gate:
 
     def _too_large(self) -> ProblemError:
         return ProblemError(Problem("too_large", f"The body is larger than {self._max_body_bytes:,} bytes."))
+
+
+def _as_text(headers: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,10 @@ class Metrics:
         self._tokens = Counter("sememe_embed_tokens", "Tokens of inputs embedded.", registry=self._registry)
         self._truncated = Counter("sememe_truncated_inputs", "Inputs that were cut.", registry=self._registry)
         self._cached = Counter("sememe_cache_hits", "Inputs that the embedding cache had.", registry=self._registry)
+        # The library looks a child up by checking and joining its labels each time.
+        self._of_route = cache(
+            lambda route, status: (self._requests.labels(route, str(status)), self._durations.labels(route))
+        )
         if health is not None:
             self.watch(health)
 
@@ -94,8 +99,9 @@ class Metrics:
 
     def request_done(self, route: str, status: int, seconds: float) -> None:
         """One request was answered. route: the path as declared, so that there are only so many."""
-        self._requests.labels(route, str(status)).inc()
-        self._durations.labels(route).observe(seconds)
+        count, durations = self._of_route(route, status)
+        count.inc()
+        durations.observe(seconds)
         if status < 400:
             self._success.inc()
         else:

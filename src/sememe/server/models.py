@@ -23,7 +23,7 @@ class WrongModel(InputError):
     """A model of another kind than the route needs."""
 
 
-# Different options of one model whose line and fingerprint are kept: prompts may be anything.
+# Different options of one model whose line is kept: prompts may be anything.
 _KEPT = 512
 
 
@@ -52,7 +52,6 @@ class EmbeddingModel:
         self.name, self.embedder = name, embedder
         self.engine = embedder.loaded.engine
         self.line = lru_cache(_KEPT)(self._line)
-        self.fingerprint = lru_cache(_KEPT)(self._fingerprint)
         self.prompt = lru_cache(_KEPT)(self._prompt)
 
     def _line(self, options: EmbedOptions) -> EmbedLine:
@@ -66,7 +65,8 @@ class EmbeddingModel:
         """What a request gets that asks for no kind: dense where the model has it."""
         return self.engine.checkpoint.recipe.outputs[:1]
 
-    def _fingerprint(self, options: EmbedOptions) -> str:
+    def fingerprint(self, options: EmbedOptions) -> str:
+        """The name of the vector space that these options give. Raises InputError."""
         return self.embedder.fingerprint(options)
 
     def _prompt(self, options: EmbedOptions) -> str:

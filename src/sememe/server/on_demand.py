@@ -90,10 +90,10 @@ class OnDemand:
         timeout_seconds: until nobody waits for the loading any more. Names that are always served, and those that no
         shelf knows, pass. Raises NotFound, InputError, CheckpointError, Unavailable, TimeoutError.
         """
-        name = name.removesuffix(":latest") if name else ""
-        if not self._is_ours(name):
+        if not self.may_bring(name):
             yield
             return
+        name = _plain(name)
         seconds = None if keep_alive is None else seconds_of(keep_alive)
         while (loaded := self._loaded.get(name)) is None:
             try:
@@ -116,9 +116,11 @@ class OnDemand:
         names = (shelf.name_of(checkpoint) for shelf in self._supply.shelves)
         return next((name for name in names if name is not None), None)
 
-    def _is_ours(self, name: str) -> bool:
+    def may_bring(self, name: str | None) -> bool:
+        """Whether this name has to be held: a shelf's model, in memory or not."""
         if not name or not self._supply.shelves:
             return False
+        name = _plain(name)
         if name in self._loaded or name in self._loading:  # what is warming up is in the models already
             return True
         return name not in self._models and any(shelf.claims(name) for shelf in self._supply.shelves)
@@ -192,3 +194,8 @@ class OnDemand:
     def close(self) -> None:
         """Begin no more loading; one that is under way ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _plain(name: str | None) -> str:
+    """As Ollama's clients do not say it."""
+    return name.removesuffix(":latest") if name else ""

@@ -7,7 +7,7 @@ request's inputs begins, and `inference`, from there until its last value is the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +23,11 @@ else:
 _NAME = "sememe"
 
 
+def _is_on() -> bool:
+    """Whether anybody has configured a provider; without one the API's own calls cost as much as all else of a request."""
+    return _HAS_API and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 @dataclass
 class Outcome:
     """What a request's span says at its end. name: of the route as declared, never of the path that was given."""
@@ -33,15 +38,17 @@ class Outcome:
 
 
 @contextmanager
-def request_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, str]) -> Iterator[Outcome]:
-    """A span around one request; the caller sets the outcome. carrier: its headers or metadata, by lower-case names."""
+def request_span(
+    name: str, carrier: Callable[[], Mapping[str, str]], attributes: Mapping[str, str]
+) -> Iterator[Outcome]:
+    """A span around one request; the caller sets the outcome. carrier: gives its headers or metadata, by lower-case names."""
     outcome = Outcome()
-    if not _HAS_API:
+    if not _is_on():
         yield outcome
         return
     with trace.get_tracer(_NAME).start_as_current_span(
         name,
-        context=propagate.extract(carrier),
+        context=propagate.extract(carrier()),
         kind=trace.SpanKind.SERVER,
         attributes=attributes,
         record_exception=False,  # an exception's message may hold what a request said
@@ -58,7 +65,7 @@ def request_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str,
 
 def call_spans(times: CallTimes, model: str, n_inputs: int, n_tokens: int) -> None:
     """The spans of one call that is done, below the current one."""
-    if not _HAS_API or not trace.get_current_span().is_recording():
+    if not _is_on() or not trace.get_current_span().is_recording():
         return
     epoch_ns = time.time_ns() - time.monotonic_ns()
 

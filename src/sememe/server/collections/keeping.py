@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fastapi import Request, Response
-from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 
 from sememe.collections.exporting import export_parquet, import_parquet
 from sememe.collections.snapshots import is_snapshot, restore, take_snapshot

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe.collections.migrating import Comparison, Migration, abandon_migration, pending_migration
 from sememe.errors import CollectionMismatch, InputError, Overloaded

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from fastapi import Response
 from pydantic import BaseModel, Field, model_validator
+from starlette.responses import Response
 
 from sememe.records import EmbedOptions, OutputDtype
 from sememe.server import asked

@@ -12,8 +12,9 @@ import uuid
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import Request, Response
 from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer

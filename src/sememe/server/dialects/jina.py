@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from sememe.engine.spans import Span
 from sememe.records import EmbedOptions, OutputDtype

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import Response
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer

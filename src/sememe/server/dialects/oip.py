@@ -16,9 +16,10 @@ from collections.abc import Awaitable
 from typing import Any
 
 import numpy as np
-from fastapi import Request, Response
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe import __version__
 from sememe.records import Output

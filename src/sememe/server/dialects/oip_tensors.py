@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from fastapi import Response
 from numpy.typing import NDArray
+from starlette.responses import Response
 
 from sememe.records import Embeddings
 from sememe.server.answers import json_answer

@@ -11,8 +11,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import Request, Response
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sememe import __version__
 from sememe.records import Embeddings

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from fastapi import Response
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from sememe.server import asked
 from sememe.server.answers import json_answer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from fastapi import Response
+from starlette.responses import Response
 
 from sememe.errors import InputError
 from sememe.server import asked

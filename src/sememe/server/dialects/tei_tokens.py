@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Response
+from starlette.responses import Response
 
 from sememe.server.answers import json_answer
 from sememe.server.dialects.tei_bodies import (

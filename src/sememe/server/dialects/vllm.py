@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from fastapi import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from sememe.server.answers import embedding_headers, json_answer, refuse_forms
 from sememe.server.calls import EmbedCall

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import Response
 from numpy.typing import NDArray
+from starlette.responses import Response
 
 from sememe.records import Embeddings
 from sememe.server.answers import RAW, embedding_headers, embeddings_answer, further_kinds

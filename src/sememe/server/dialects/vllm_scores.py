@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import Response
+from starlette.responses import Response
 
 from sememe.server import asked
 from sememe.server.answers import json_answer

@@ -80,7 +80,7 @@ class CallGate:
         counts = request_log.begin()
         service, method = name[1:].split("/")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-        with request_span(name[1:], said, attributes) as outcome:
+        with request_span(name[1:], lambda: said, attributes) as outcome:
             try:
                 return await self._answered(context, said, do)
             except asyncio.CancelledError:
