@@ -7,7 +7,7 @@ that answers two dialects with different vectors is found here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ Vectors = NDArray[np.float32]
 _TEXTS = ["How do refunds work?", "Refunds are paid within five days."]
 # Vectors of two dialects may be normalised or not, and computed in different batches in half precision.
 _COSINE = 0.999
+_LOADED = {"value": "loaded"}
+_MOST_ASKED = 32  # of a server's models whether they rank
 
 
 @dataclass(frozen=True)
@@ -71,27 +73,43 @@ def check_server(
     """Every route of every dialect, one after another. Raises InputError for a wrong address, NotFound for no server.
 
     model: the name that requests give; None takes the first of /v1/models. rerank_model: of those that score pairs;
-    None takes the same.
+    None takes the first there that does, else the same.
     """
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url!r} is no address of a server; expected http://HOST:PORT.")
     with httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout_seconds) as http:
-        server = _Server(http, model or _first_model(http, url))
-        for probe in _probes(server.model, rerank_model or server.model):
+        names = _loaded_models(http, url)
+        server = _Server(http, model or names[0])
+        for probe in _probes(server.model, rerank_model or _first_reranker(http, names) or server.model):
             server.findings.append(_find(server, probe))
     return server.findings
 
 
-def _first_model(http: httpx2.Client, url: str) -> str:
+def _loaded_models(http: httpx2.Client, url: str) -> list[str]:
+    """The names of /v1/models but those that asking would load; `model` where there is no such list."""
     try:
         answer = http.get("/v1/models")
     except httpx2.HTTPError as exc:
         raise NotFound(f"No server answers at {url} ({exc}).") from exc
     try:
-        return str(answer.json()["data"][0]["id"])
-    except (ValueError, KeyError, IndexError, TypeError):
-        return "model"  # many servers take any name
+        cards = answer.json()["data"]
+        loaded = [card for card in cards if card.get("status", _LOADED) == _LOADED] or cards[:1]
+        return [str(card["id"]) for card in loaded] or ["model"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ["model"]  # many servers take any name
+
+
+def _first_reranker(http: httpx2.Client, names: Sequence[str]) -> str | None:
+    """The first that ranks; None where none does, or where nobody is asked in that way."""
+    for name in names[:_MOST_ASKED]:
+        body = {"model": name, "query": _TEXTS[0], "documents": _TEXTS[1:]}
+        try:
+            if http.post("/v1/rerank", json=body).status_code == 200:
+                return name
+        except httpx2.HTTPError:
+            return None
+    return None
 
 
 def _find(server: _Server, probe: _Probe) -> Finding:
@@ -172,13 +190,23 @@ def _probes(model: str, rerank_model: str) -> Iterator[_Probe]:
         yield _Probe("Cohere", path, _read_rerank, rerank)
     yield _Probe("Jina", "/v1/embeddings", _read_openai, {**openai, "embedding_type": "float", "normalized": True})
     yield _Probe("Jina", "/v1/rerank", _read_rerank, {**rerank, "return_documents": False})
+    labelled = {"model": rerank_model, "input": _TEXTS}
     for path in ("/score", "/v1/score"):
         yield _Probe(
             "vLLM", path, lambda a: _has(a.json()["data"][0], "score"),
             {"model": rerank_model, "text_1": query, "text_2": documents},
         )  # fmt: skip
     yield _Probe("vLLM", "/pooling", lambda a: _matrix([row["data"] for row in a.json()["data"]]), openai)
-    yield _Probe("vLLM", "/classify", lambda a: _has(a.json()["data"][0], "label", "probs"), openai)
+    yield _Probe("vLLM", "/classify", lambda a: _has(a.json()["data"][0], "label", "probs"), labelled)
+    yield _Probe("vLLM", "/tokenize", lambda a: _has(a.json(), "count", "tokens"), {"model": model, "prompt": query})
+    yield _Probe("vLLM", "/detokenize", lambda a: _has(a.json(), "prompt"), {"model": model, "tokens": [101, 102]})
+    yield _Probe("Infinity", "/models", lambda a: _has(a.json()["data"][0], "id"))
+    yield _Probe("Infinity", "/embeddings", _read_openai, {**openai, "modality": "text"})
+    yield _Probe("Infinity", "/rerank", _read_rerank, {**rerank, "raw_scores": False})
+    yield _Probe("llama.cpp", "/embedding", _read_llamacpp, {"model": model, "content": _TEXTS})
+    yield _Probe("llama.cpp", "/tokenize", lambda a: _has(a.json(), "tokens"), {"model": model, "content": query})
+    yield _Probe("llama.cpp", "/reranking", _read_rerank, rerank)
+    yield _Probe("Ollama", "/api/version", lambda a: _has(a.json(), "version"))
     yield _Probe("Ollama", "/api/tags", lambda a: _has(a.json()["models"][0], "name"))
     yield _Probe("Ollama", "/api/embed", lambda a: _matrix(a.json()["embeddings"]), {"model": model, "input": _TEXTS})
     yield _Probe(
@@ -233,6 +261,10 @@ def _read_openai(answer: httpx2.Response) -> Vectors:
 
 def _read_openai_base64(answer: httpx2.Response) -> Vectors:
     return np.stack([np.frombuffer(base64.b64decode(row), "<f4") for row in _data_in_order(answer)])
+
+
+def _read_llamacpp(answer: httpx2.Response) -> Vectors:
+    return _matrix([row["embedding"][0] for row in sorted(answer.json(), key=lambda row: row["index"])])
 
 
 def _read_rerank(answer: httpx2.Response) -> None:

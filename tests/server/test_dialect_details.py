@@ -249,6 +249,20 @@ def test_infinitys_forms(http: httpx2.Client, embedder: Embedder, three_kinds: E
     assert http.get("/infinity/health").json()["unix"] > 0
 
 
+def test_infinitys_client_may_name_no_model(http: httpx2.Client, embedder: Embedder) -> None:
+    """Its client sends `default/not-specified` then, by which its bodies are told on paths that others claim too."""
+    nameless = {"model": "default/not-specified"}
+    for path in ("/infinity/embeddings", "/embeddings", "/v1/embeddings"):
+        got = http.post(path, json=nameless | {"input": TEXTS}).json()
+        _equal([datum["embedding"] for datum in got["data"]], embedder.embed(TEXTS).dense)
+        assert got["id"].startswith("infinity-")
+    for path in ("/infinity/rerank", "/rerank"):
+        body = nameless | {"query": "the cat", "documents": TEXTS, "return_documents": True}
+        assert http.post(path, json=body).json()["results"][0]["document"] in TEXTS
+    for path in ("/infinity/classify", "/classify"):
+        assert set(http.post(path, json=nameless | {"input": TEXTS}).json()["data"][0][0]) == {"score", "label"}
+
+
 def test_llama_cpps_forms(http: httpx2.Client, embedder: Embedder) -> None:
     got = http.post("/embedding", json={"content": TEXTS, "embd_normalize": -1}).json()
     _equal([row["embedding"][0] for row in got], embedder.embed(TEXTS, EmbedOptions(normalize=False)).dense)

@@ -19,7 +19,7 @@ def compat(
         str | None, typer.Option(help="The name that requests give.", show_default="the server's first")
     ] = None,
     rerank_model: Annotated[
-        str | None, typer.Option(help="The name for routes that score pairs.", show_default="the same")
+        str | None, typer.Option(help="The name for routes that score pairs.", show_default="the first that does")
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="SEMEME_API_KEY", help="For a server that asks for one.", show_default=False)

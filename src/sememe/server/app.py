@@ -153,12 +153,17 @@ def _shared(service: Service) -> list[Route]:
             claims |= dict.fromkeys(dialect.FIELDS, dialect.embeddings_route(path, service))
         return by_field(claims, openai.embeddings_route(path, service))
 
+    reranks = {
+        infinity.NAMELESS: infinity.rerank_route("/rerank", service),
+        "documents": jina.rerank_route("/rerank", service),
+    }
     vllm_tokenize = vllm.tokenize_route(service)
     tokenize = {"prompt": vllm_tokenize, "messages": vllm_tokenize, "content": llamacpp.tokenize_route(service)}
     return [
         embeddings("/v1/embeddings"),
         embeddings("/embeddings"),
-        by_field({"documents": jina.rerank_route("/rerank", service)}, tei.rerank_route("/rerank", service)),
+        by_field(reranks, tei.rerank_route("/rerank", service)),
+        by_field({infinity.NAMELESS: infinity.classify_route("/classify", service)}, vllm.classify_route(service)),
         *(
             by_field({"texts": tei.rerank_route(path, service)}, jina.rerank_route(path, service))
             for path in ("/v1/rerank", "/v1/reranking", "/reranking")

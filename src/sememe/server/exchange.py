@@ -94,6 +94,14 @@ def models_of(body: BaseModel) -> Sequence[str | None]:
     return [getattr(body, "model", None)]
 
 
+def check_json_type(content_type: str) -> None:
+    """Raise ProblemError for what is not JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != JSON and not (media_type.startswith("application/") and media_type.endswith("+json")):
+        got = repr(content_type[:80]) if content_type else "none"
+        raise ProblemError(Problem("media_type", f"The body's Content-Type is {got}; expected {JSON}."))
+
+
 def route(
     path: str,
     dialect: Dialect,
@@ -105,11 +113,16 @@ def route(
     gives_embeddings: bool = False,
     names_models: Callable[[Body], Sequence[str | None]] = models_of,
     status: int = 200,
+    check_type: Callable[[str], None] = check_json_type,
 ) -> Route:
-    """A route that reads a JSON body of that type and answers with what the handler gives, its models there meanwhile."""
+    """A route that reads a JSON body of that type and answers with what the handler gives, its models there meanwhile.
+
+    check_type: raises ProblemError for a Content-Type that the dialect does not take.
+    """
 
     async def work(request: Request) -> Response:
-        parsed = read_body(await _json_bytes(request), body)
+        check_type(request.headers.get("content-type", ""))
+        parsed = read_body(await request.body(), body)
         names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
 
         async def answered(said: Conditions) -> Response:
@@ -188,15 +201,6 @@ def refusal(dialect: Dialect, error: Exception) -> Response:
     if body is None:
         return Response(status_code=status, headers=problem.headers())
     return Response(orjson.dumps(body), status_code=status, headers=problem.headers(), media_type=JSON)
-
-
-async def _json_bytes(request: Request) -> bytes:
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != JSON and not (media_type.startswith("application/") and media_type.endswith("+json")):
-        got = repr(content_type[:80]) if content_type else "none"
-        raise ProblemError(Problem("media_type", f"The body's Content-Type is {got}; expected {JSON}."))
-    return await request.body()
 
 
 def read_body(raw: bytes, body: type[Body]) -> Body:

@@ -168,13 +168,19 @@ class Models:
             )
         return found
 
-    def embedder(self, name: str | None) -> EmbeddingModel:
-        """The embedder of that name; None is the first there is. Raises NotFound, InputError."""
+    def embedder(self, name: str | None, output: Output | None = None) -> EmbeddingModel:
+        """The embedder of that name. Raises NotFound, InputError.
+
+        None is the first there is, or, where `output` is said, the first that gives it, if any does.
+        """
         if not name:
-            found = next((model for model in self if isinstance(model, EmbeddingModel)), None)
+            embedders = (model for model in self if isinstance(model, EmbeddingModel))
+            found = next(embedders, None)
             if found is None:
                 raise WrongModel(f"This server embeds nothing; it serves {self._known()}, which score pairs.")
-            return found
+            if output is None or output in found.embedder.outputs:
+                return found
+            return next((model for model in embedders if output in model.embedder.outputs), found)
         model = self.find(name)
         if not isinstance(model, EmbeddingModel):
             raise WrongModel(f"{name} scores pairs and gives no embeddings. Use a rerank route.")

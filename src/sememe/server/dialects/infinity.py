@@ -1,5 +1,6 @@
 """Infinity 0.0.78, under the prefix `/infinity`: where vLLM and Infinity want different answers on one path, nothing in the
-body says which is meant. On `/embeddings` and `/v1/embeddings` its field `modality` says so.
+body says which is meant. Elsewhere its field `modality` says so on `/embeddings` and `/v1/embeddings`, and on these, `/rerank`
+and `/classify` the name that its client gives to a model that the user has not named.
 
 Source: `libs/infinity_emb/infinity_emb/fastapi_schemas/pymodels.py`. Usage counts tokens, as with Infinity's
 `--lengths-via-tokenize`. `dimensions: 0` is all of them. Texts only.
@@ -12,7 +13,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +27,10 @@ from sememe.server.service import Service
 from sememe.server.wire_numbers import in_base64
 from sememe.server.workers import Unavailable
 
-FIELDS = ("modality",)
+# What its client names where the user names no model.
+_NO_NAME = "default/not-specified"
+# What says that a body is Infinity's: a field, or a field and how its value begins.
+FIELDS = ("modality", NAMELESS := f"model={_NO_NAME}")
 _PREFIX = "/infinity"
 _STATUS: dict[Kind, int] = {"not_found": 400, "empty": 422, "wrong_model": 400, "input": 400}
 
@@ -61,10 +65,14 @@ class InfinityDialect:
 DIALECT = InfinityDialect()
 
 
+# None where the client names no model.
+_Name = Annotated[asked.Text | None, AfterValidator(lambda name: None if name == _NO_NAME else name)]
+
+
 class EmbeddingsBody(asked.Asked):
     """What `/embeddings` takes."""
 
-    model: asked.Text | None = None
+    model: _Name = None
     input: asked.Text | Annotated[list[asked.Text], Field(min_length=1)]
     encoding_format: Literal["float", "base64"] | None = None
     user: asked.Text | None = None
@@ -75,7 +83,7 @@ class EmbeddingsBody(asked.Asked):
 class RerankBody(asked.Body):
     """What `/rerank` takes."""
 
-    model: asked.Text | None = None
+    model: _Name = None
     query: asked.Text
     documents: list[asked.Text] = Field(min_length=1)
     return_documents: asked.Flag | None = None
@@ -86,7 +94,7 @@ class RerankBody(asked.Body):
 class ClassifyBody(asked.Body):
     """What `/classify` takes."""
 
-    model: asked.Text | None = None
+    model: _Name = None
     input: list[asked.Text] = Field(min_length=1)
     raw_scores: asked.Flag | None = None
 
@@ -210,8 +218,8 @@ def embeddings_route(path: str, service: Service) -> Route:
     )
 
 
-def routes(service: Service) -> list[Route]:
-    """The paths of this dialect, under its prefix."""
+def rerank_route(path: str, service: Service) -> Route:
+    """This dialect's rerank under that path, which it shares."""
 
     async def rerank(body: RerankBody, given: Given) -> Response:
         activation: Literal["identity", "sigmoid"] = "identity" if body.raw_scores else "sigmoid"
@@ -223,6 +231,12 @@ def routes(service: Service) -> list[Route]:
         ]
         return json_answer({"object": "rerank", "results": results} | _facts(scored.model, scored.n_tokens))
 
+    return route(path, DIALECT, RerankBody, rerank, answer=RerankAnswer, summary="Rerank documents")
+
+
+def classify_route(path: str, service: Service) -> Route:
+    """This dialect's labels under that path, which it shares."""
+
     async def classify(body: ClassifyBody, given: Given) -> Response:
         reranker = service.models.scorer(body.model).reranker
         activation: Any = "identity" if body.raw_scores else "sigmoid" if reranker.n_labels == 1 else "softmax"
@@ -232,6 +246,12 @@ def routes(service: Service) -> list[Route]:
             for row in scored.scores
         ]
         return json_answer({"object": "classify", "data": data} | _facts(scored.model, scored.n_tokens))
+
+    return route(path, DIALECT, ClassifyBody, classify, answer=ClassifyAnswer, summary="Labels of texts")
+
+
+def routes(service: Service) -> list[Route]:
+    """The paths of this dialect, under its prefix."""
 
     async def models(request: Request) -> Response:
         return json_answer(
@@ -246,8 +266,8 @@ def routes(service: Service) -> list[Route]:
 
     return [
         embeddings_route(f"{_PREFIX}/embeddings", service),
-        route(f"{_PREFIX}/rerank", DIALECT, RerankBody, rerank, answer=RerankAnswer, summary="Rerank documents"),
-        route(f"{_PREFIX}/classify", DIALECT, ClassifyBody, classify, answer=ClassifyAnswer, summary="Labels of texts"),
+        rerank_route(f"{_PREFIX}/rerank", service),
+        classify_route(f"{_PREFIX}/classify", service),
         get_route(f"{_PREFIX}/models", DIALECT, models, answer=ModelList, summary="The models served here"),
         get_route(f"{_PREFIX}/health", DIALECT, health, answer=Health, summary="Whether it lives"),
     ]

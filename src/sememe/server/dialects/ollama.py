@@ -1,7 +1,7 @@
 """Ollama: `/api/embed`, the older `/api/embeddings`, and the lists that its clients ask for first.
 
-Source: Ollama's API reference. `:latest` after a name means nothing here; `options` are let pass;
-`keep_alive` counts where models are loaded on demand.
+Source: Ollama's API reference, whose examples are of curl, which calls a body a form: what it is called is not asked.
+`:latest` after a name means nothing here; `options` are let pass; `keep_alive` counts where models are loaded on demand.
 Sparse and multi-vector embeddings, where `outputs` asks for them, stand in lists of their own beside `embeddings`.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +20,7 @@ from sememe.records import Embeddings
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer, sparse_row
 from sememe.server.calls import EmbedCall, Embedded
+from sememe.server.durations import seconds_of
 from sememe.server.exchange import Given, Route, get_route, route
 from sememe.server.models import WrongModel
 from sememe.server.on_demand import Offered
@@ -49,12 +50,20 @@ class OllamaDialect:
 DIALECT = OllamaDialect()
 
 
+# Seconds, or a duration such as `5m`.
+_KeepAlive = Annotated[Annotated[float, Field(strict=True)] | asked.Text, AfterValidator(seconds_of)]
+
+
+def _any_type(content_type: str) -> None:
+    """Ollama takes a body for what it is."""
+
+
 class EmbedBody(asked.Asked):
     """What `/api/embed` takes."""
 
     model: asked.Text
     input: asked.Text | list[asked.Text]
-    keep_alive: float | asked.Text | None = None
+    keep_alive: _KeepAlive | None = None
 
 
 class EmbeddingsBody(asked.Asked):
@@ -62,7 +71,7 @@ class EmbeddingsBody(asked.Asked):
 
     model: asked.Text
     prompt: asked.Text  # here the text; ours is called so on every other route
-    keep_alive: float | asked.Text | None = None
+    keep_alive: _KeepAlive | None = None
 
 
 class EmbedAnswer(asked.Counted):
@@ -157,7 +166,16 @@ def routes(service: Service) -> list[Route]:
 
     summary = "Embeddings, in Ollama's form"
     return [
-        route("/api/embed", DIALECT, EmbedBody, embed, answer=EmbedAnswer, summary=summary, gives_embeddings=True),
+        route(
+            "/api/embed",
+            DIALECT,
+            EmbedBody,
+            embed,
+            answer=EmbedAnswer,
+            summary=summary,
+            gives_embeddings=True,
+            check_type=_any_type,
+        ),
         route(
             "/api/embeddings",
             DIALECT,
@@ -166,6 +184,7 @@ def routes(service: Service) -> list[Route]:
             answer=EmbeddingsAnswer,
             summary="One embedding",
             gives_embeddings=True,
+            check_type=_any_type,
         ),
         get_route("/api/tags", DIALECT, tags, answer=Tags, summary="The models that may be named"),
         get_route("/api/ps", DIALECT, running, answer=Tags, summary="The models that are loaded"),

@@ -179,9 +179,10 @@ class Tei:
         return await self._answer(body, given, embedded, started, _tokens)
 
     async def embed_sparse(self, body: EmbedBody, given: Given) -> Response:
-        """Index and value of what is not zero."""
+        """Index and value of what is not zero. TEI's bodies name no model: then the first answers that gives it."""
         started = time.perf_counter()
-        model = self._service.models.embedder(body.model)
+        model = self._service.models.embedder(body.model, "sparse")
+        body = body.model_copy(update={"model": model.name})
         if body.outputs is None and "sparse" not in model.embedder.outputs:
             raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
         call = await self._call(body, given, outputs=tuple(body.outputs or ("sparse",)))

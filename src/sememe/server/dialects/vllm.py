@@ -96,7 +96,6 @@ def routes(service: Service) -> list[Route]:
     return [
         route("/score", DIALECT, ScoreBody, scores.score, answer=ScoreAnswer, summary=of_pairs),
         route("/v1/score", DIALECT, ScoreBody, scores.score, answer=ScoreAnswer, summary=of_pairs),
-        route("/classify", DIALECT, ClassifyBody, scores.classify, answer=ClassifyAnswer, summary="Labels of texts"),
         route(
             "/pooling",
             DIALECT,
@@ -108,6 +107,12 @@ def routes(service: Service) -> list[Route]:
         ),
         route("/detokenize", DIALECT, DetokenizeBody, vllm.detokenize, answer=DetokenizeAnswer, summary="Ids to text"),
     ]
+
+
+def classify_route(service: Service) -> Route:
+    """vLLM's `/classify`, which it shares."""
+    scores, summary = VllmScores(service), "Labels of texts"
+    return route("/classify", DIALECT, ClassifyBody, scores.classify, answer=ClassifyAnswer, summary=summary)
 
 
 def embeddings_route(path: str, service: Service) -> Route:

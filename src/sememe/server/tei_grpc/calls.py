@@ -50,11 +50,11 @@ class Calls:
     async def embed_sparse(self, request: messages.EmbedSparseRequest, given: Given) -> messages.EmbedSparseResponse:
         """The weights that are not zero."""
         started = time.perf_counter_ns()
-        model = self.service.models.embedder(given.model)
+        model = self.service.models.embedder(given.model, "sparse")
         if "sparse" not in model.embedder.outputs:
             raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
         options = self._options(request, outputs=("sparse",))
-        embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
+        embedded = await self.service.embed(EmbedCall([request.inputs], options, model.name, given.conditions))
         sparse = embedded.embeddings.sparse
         assert sparse is not None
         values = [messages.SparseValue(index=i, value=weight) for i, weight in sparse.weights(0).items()]
