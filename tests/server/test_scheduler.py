@@ -229,17 +229,44 @@ def test_a_batch_that_fails_fails_its_callers_only_and_the_next_is_served(
     assert (health.queue_inputs, health.queue_tokens) == (0, 0)
 
 
-def test_a_tokenizing_thread_that_dies_is_replaced(scheduler: Scheduler) -> None:
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_thread_that_dies_while_it_tokenizes_is_replaced(scheduler: Scheduler, is_busy: bool) -> None:
     line = FakeLine()
 
     async def main() -> None:
+        if is_busy:  # then it is the tokenizing thread that dies, else one that computes
+            line.gate.clear()
+            first = asyncio.ensure_future(scheduler.run(line, [_text(0)], list))
+            await _until(lambda: scheduler._computing.n_batches)
         with pytest.raises(Unavailable):
             await _within(5, scheduler.run(line, ["the tokenizer dies"], list))
+        line.gate.set()
+        if is_busy:
+            assert await _within(5, first) == [f"value of {_text(0)}"]
         assert await _within(5, scheduler.run(line, ["good text"], list)) == ["value of good text"]
 
     asyncio.run(main())
     assert scheduler.health().restarts == 1
     assert scheduler.health().queue_tokens == 0
+
+
+def test_one_thread_does_all_of_a_short_text_on_an_idle_device_and_another_tokenizes_on_a_busy_one(
+    scheduler: Scheduler,
+) -> None:
+    line = FakeLine()
+
+    async def main() -> None:
+        await _within(5, scheduler.run(line, [_text(0)], list))
+        assert len(line.threads) == 1
+        line.gate.clear()
+        first = asyncio.ensure_future(scheduler.run(line, [_text(1)], list))
+        await _until(lambda: scheduler._computing.n_batches)
+        second = asyncio.ensure_future(scheduler.run(line, [_text(2)], list))
+        await _until(lambda: len(scheduler._queue.waiting))  # its tokens are there while the first is on the device
+        line.gate.set()
+        await _within(5, asyncio.gather(first, second))
+
+    asyncio.run(main())
 
 
 def test_stopping_finishes_what_is_there_and_takes_no_more() -> None:

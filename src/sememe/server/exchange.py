@@ -28,6 +28,7 @@ _N_ERRORS_SHOWN = 5
 CLIENT_CLOSED_REQUEST = 499
 LONGEST_ID = 128  # characters of a request's id that are kept
 _UNWATCHED_SECONDS = 0.01
+_HEADERS = "sememe.headers"  # where a request's scope keeps them as texts
 # What is left at least of a deadline after the loading of models.
 _SHORTEST_SECONDS = 1e-3
 
@@ -121,12 +122,12 @@ def route(
     """
 
     async def work(request: Request) -> Response:
-        check_type(request.headers.get("content-type", ""))
+        check_type(headers_of(request).get("content-type", ""))
         parsed = read_body(await request.body(), body)
         names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
 
         async def answered(said: Conditions) -> Response:
-            return await handler(parsed, Given(request, said, form_of(request.headers.get("accept", ""))))
+            return await handler(parsed, Given(request, said, form_of(headers_of(request).get("accept", ""))))
 
         return await unless_gone(request, with_models(request, names, answered, keep_alive))
 
@@ -154,7 +155,7 @@ async def with_models(
 ) -> Response:
     """The work's answer, with the models of these names there until it is done; loading them counts to the deadline."""
     on_demand: OnDemand = request.app.state.service.on_demand
-    said, started = conditions_of(request.headers), time.monotonic()
+    said, started = conditions_of(headers_of(request)), time.monotonic()
     coming = [name for name in names if on_demand.may_bring(name)]
     if not coming:
         return await work(said)
@@ -219,6 +220,15 @@ def _body_problem(error: ValidationError) -> Problem:
     more = f" (and {len(errors) - len(shown)} more)" if len(errors) > len(shown) else ""
     first = errors[0]["loc"]
     return Problem("body", "; ".join(shown) + more, param=str(first[0]) if first else None)
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """The request's headers by lower-case names; of several of one name the last. Read once a request."""
+    found: dict[str, str] | None = request.scope.get(_HEADERS)
+    if found is None:
+        raw = request.scope["headers"]
+        request.scope[_HEADERS] = found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    return found
 
 
 def conditions_of(headers: Mapping[str, str]) -> Conditions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -64,9 +65,13 @@ class Gate:
                 seconds, route = time.perf_counter() - started, self._route(scope)
                 outcome.name, outcome.is_fault = f"{method} {route}", status >= 500
                 outcome.attributes |= {"http.route": route, "http.response.status_code": status}
-                self._metrics.request_done(route, status, seconds)
-                name = request_id.decode("latin-1")
-                request_log.log(RequestLine(name, method, route, status, seconds, counts))
+                line = RequestLine(request_id.decode("latin-1"), method, route, status, seconds, counts)
+                # After the answer, which the event loop writes without a turn in between.
+                asyncio.get_running_loop().call_soon(self._say, line)
+
+    def _say(self, line: RequestLine) -> None:
+        self._metrics.request_done(line.route, line.status, line.seconds)
+        request_log.log(line)
 
     def _route(self, scope: Scope) -> str:
         """The path as declared: the one that was asked for, or that of the endpoint that the router found; else `other`."""

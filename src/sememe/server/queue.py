@@ -19,6 +19,8 @@ from sememe.server.waiting import Lane, Waiting, WaitingSet
 from sememe.server.work import Item, Request, renumbered, tell
 from sememe.server.workers import Unavailable
 
+_FEW_TOKENS = 512
+
 
 class Queue:
     """Arrivals, the waiting set, and every item that is not done yet by what it is, so that equal ones are one.
@@ -83,7 +85,15 @@ class Queue:
                         self._promote(item)
                 item.wanted_by.append((request, place))
                 request.items.append(item)
-            self.arrived.notify()
+            (self.ready if self.is_for_computing else self.arrived).notify()
+
+    @property
+    def is_for_computing(self) -> bool:
+        """Whether what arrived is tokenized by whoever computes it: little, and the device has nothing else to do.
+
+        To wake one thread for each of the two steps takes as long as tokenizing a short text. The lock is held.
+        """
+        return 0 < self.arriving_tokens <= _FEW_TOKENS and not self.running_tokens and not len(self.waiting)
 
     def _promote(self, item: Item) -> None:
         """An interactive request wants what a bulk one has queued: it goes first."""
@@ -152,6 +162,16 @@ class Queue:
                 tell(request.loop, [(request, None, renumbered(error, place))])
         item.wanted_by = []
         self.changed.notify_all()
+
+    def lose(self, held: Sequence[Item], error: BaseException) -> None:
+        """The thread that held these died: fail those that it had not passed on. The lock is held."""
+        for item in held:
+            if item.is_tokenized and not item.is_running:
+                continue
+            if not item.is_tokenized:
+                self.arriving_tokens -= item.n_estimated
+            self.fail(item, error)
+        self.ready.notify()
 
     def abandon(self, request: Request) -> None:
         """The request is over for its caller; what nobody else wants is dropped, unless it is being tokenized or computed.

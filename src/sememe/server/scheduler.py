@@ -3,8 +3,9 @@
 ```
 run ─ admit ─ arrivals ─ [tokenizing thread] ─ waiting set ─ [computing threads] ─ finish ─ the caller
 ```
-The event loop only admits and is told of the result. The steps stand in `queue`, `tokenizing` and `computing`; what makes
-a batch in `waiting`; how much may wait in `backpressure`; a thread that dies is replaced by `workers`.
+The event loop only admits and is told of the result. Little that finds the device idle skips the tokenizing thread: who
+computes it tokenizes it. The steps stand in `queue`, `tokenizing` and `computing`; what makes a batch in `waiting`; how much
+may wait in `backpressure`; a thread that dies is replaced by `workers`.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ class Scheduler:
         self.options = options or SchedulerOptions()
         self._queue = Queue(BackPressure(self.options.queue_tokens))
         self._workers = Workers(self._queue.lock)
-        self._computing = Computing(self._queue, self._workers, observer)
         tokenizing = Tokenizing(self._queue, self._workers)
-        self._workers.start("sememe-tokenize", tokenizing.run, tokenizing.lost)
+        self._computing = Computing(self._queue, self._workers, tokenizing, observer)
+        self._workers.start("sememe-tokenize", tokenizing.run, self._queue.lose)
         for i in range(_N_COMPUTING):
-            self._workers.start(f"sememe-compute-{i}", self._computing.run, self._computing.lost)
+            self._workers.start(f"sememe-compute-{i}", self._computing.run, self._queue.lose)
 
     @property
     def n_shared(self) -> int:

@@ -132,7 +132,8 @@ class Service:
         )
         usage = embeddings.usage
         if self._observer is not None:
-            self._observer.embedded(usage, embeddings.n_tokens, times)
+            # After the answer, which the event loop writes without a turn in between.
+            asyncio.get_running_loop().call_soon(self._observer.embedded, usage, embeddings.n_tokens, times)
         _say_done(times, model.name, usage.n_inputs, usage.n_tokens, usage.n_truncated)
         return Embedded(model.name, embeddings, times, model.prompt(call.options))
 
@@ -171,7 +172,7 @@ class Service:
             times=times,
         )
         if self._observer is not None:
-            self._observer.scored(len(call.pairs), times)
+            asyncio.get_running_loop().call_soon(self._observer.scored, len(call.pairs), times)
         _say_done(times, model.name, len(call.pairs), scored.n_tokens, int((scored.n_dropped > 0).sum()))
         return scored
 

@@ -1,4 +1,7 @@
-"""From arrivals to the waiting set: what is known already is delivered, the rest gets its tokens."""
+"""From arrivals to the waiting set: what is known already is delivered, the rest gets its tokens.
+
+A thread does this while the device is busy; little that arrives while it is idle is tokenized by the thread that computes.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from sememe.errors import InputError
 from sememe.records import Tokens
 from sememe.server.queue import Queue
 from sememe.server.work import Item, by_space, times_of, tokenized_alone
-from sememe.server.workers import Unavailable, Workers
+from sememe.server.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 
 class Tokenizing:
-    """The work of the thread that tokenizes."""
+    """The work of the thread that tokenizes, and a step of those that compute."""
 
     def __init__(self, queue: Queue, workers: Workers) -> None:
         self._queue, self._workers = queue, workers
@@ -32,16 +35,13 @@ class Tokenizing:
                     queue.arrived.wait()
                 items = queue.take_arrivals()
                 self._workers.hold(items)
-            for same in by_space(items):
-                self._tokenize(same)
+            self.tokenize(items)
             self._workers.hold([])
 
-    def lost(self, held: Sequence[Item], error: Unavailable) -> None:
-        """The thread died: fail what it had and had not tokenized. The lock is held."""
-        for item in held:
-            if not item.is_tokenized:
-                self._queue.arriving_tokens -= item.n_estimated
-                self._queue.fail(item, error)
+    def tokenize(self, items: Sequence[Item]) -> None:
+        """What was taken of the arrivals, and is held by the calling thread."""
+        for same in by_space(items):
+            self._tokenize(same)
 
     def _tokenize(self, items: list[Item]) -> None:
         """Items of one space: known values are delivered, the others go into the waiting set with their tokens."""
@@ -68,7 +68,7 @@ class Tokenizing:
                 else:
                     queue.pressure.learn_length(item.input, found)
                     queue.wait(item, found)
-            queue.ready.notify_all()
+            queue.ready.notify()
         if done:
             queue.deliver([item for item, _ in done], [value for _, value in done])
 
