@@ -52,6 +52,12 @@ def _tei(path: str) -> Way:
     return Way(path, path, lambda texts: {"inputs": texts}, lambda answer: answer, normalizes=True)
 
 
+def _first_type(answer: Any) -> Any:
+    """Cohere's embeddings by type, or, as v1 has it, without."""
+    found = answer["embeddings"]
+    return next(iter(found.values())) if isinstance(found, dict) else found
+
+
 def _tensor(texts: list[str]) -> dict[str, Any]:
     return {"inputs": [{"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": texts}]}
 
@@ -59,7 +65,7 @@ def _tensor(texts: list[str]) -> dict[str, Any]:
 WAYS = [
     _openai("OpenAI", "/v1/embeddings"),
     _openai("OpenAI without /v1", "/embeddings"),
-    _openai("Jina", "/v1/embeddings", embedding_type="float"),
+    _openai("Jina", "/v1/embeddings", late_chunking=False),
     _openai("vLLM", "/v1/embeddings", endianness="little"),
     _openai("Infinity by its field", "/embeddings", modality="text"),
     _openai("Infinity by its prefix", "/infinity/embeddings"),
@@ -73,8 +79,8 @@ WAYS = [
         normalizes=True,
         has_forms=False,
     ),
-    Way("Cohere", "/v2/embed", lambda texts: {"texts": texts}, lambda answer: answer["embeddings"]["float"]),
-    Way("Cohere v1", "/v1/embed", lambda texts: {"texts": texts}, lambda answer: answer["embeddings"]),
+    Way("Cohere", "/v2/embed", lambda texts: {"texts": texts}, _first_type),
+    Way("Cohere v1", "/v1/embed", lambda texts: {"texts": texts}, _first_type),
     Way("pooling", "/pooling", lambda texts: {"input": texts}, lambda answer: [one["data"] for one in answer["data"]]),
     Way("Ollama", "/api/embed", lambda texts: {"input": texts}, lambda answer: answer["embeddings"]),
     Way(

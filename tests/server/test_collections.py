@@ -261,7 +261,7 @@ def test_the_openapi_document_has_the_routes(client: httpx2.Client) -> None:
 def test_without_a_folder_there_are_no_collections(server: object) -> None:
     answer = httpx2.get(f"{server.url}/v1/collections")  # type: ignore[attr-defined]
     assert answer.status_code == 404
-    assert answer.json()["title"] == "not_found"
+    assert answer.json()["title"] == "no_route"
 
 
 def test_what_is_damaged_or_newer_says_so_without_the_servers_folders(

@@ -67,6 +67,51 @@ def test_jinas_types_and_vectors_of_tokens(http: httpx2.Client, embedder: Embedd
     _equal([datum["embedding"] for datum in normal], embedder.embed(TEXTS, EmbedOptions(normalize=True)).dense)
 
 
+def test_types_that_contradict_output_dtype_are_refused(http: httpx2.Client, embedder: Embedder) -> None:
+    for field in ("embedding_type", "encoding_type"):
+        answer = http.post("/v1/embeddings", json={"input": TEXTS, field: "binary", "output_dtype": "int8"})
+        assert answer.status_code == 422
+        assert "give one of them" in answer.json()["detail"]
+    answer = http.post("/v2/embed", json={"texts": TEXTS, "embedding_types": ["float"], "output_dtype": "int8"})
+    assert answer.status_code == 400
+    assert "give one of them" in answer.json()["message"]
+    body = {"texts": TEXTS, "embedding_types": ["base64"], "output_dtype": "int8"}
+    rows = http.post("/v2/embed", json=body).json()["embeddings"]["base64"]
+    expected = embedder.embed(TEXTS, EmbedOptions(dtype="int8")).dense
+    assert [np.frombuffer(base64.b64decode(row), np.int8).tolist() for row in rows] == np.asarray(expected).tolist()
+    for path in ("/v1/embed", "/v2/embed"):
+        got = http.post(path, json={"texts": TEXTS, "output_dtype": "int8"}).json()["embeddings"]
+        assert got == {"int8": np.asarray(expected).tolist()}
+    answer = http.post("/v2/embed", json={"texts": TEXTS, "output_dimension": 8, "dimensions": 4})
+    assert "give one" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embed", "/v2/embed", "/api/embed"])
+def test_a_task_that_nobody_knows_is_refused(http: httpx2.Client, path: str) -> None:
+    texts = {"input": TEXTS, "inputs": TEXTS, "texts": TEXTS, "model": "tiny"}
+    del texts["inputs" if path == "/v2/embed" else "texts"]
+    refused = http.post(path, json=texts | {"input_type": "qurey"})
+    assert refused.status_code in (400, 422)
+    assert "'qurey' is no task that is known here (search_query, query," in refused.text
+    for task in ("classification", "clustering", "nl2code.query", "retrieval.passage"):
+        assert http.post(path, json=texts | {"input_type": task}).status_code == 200
+
+
+def test_jinas_tasks_and_objects(http: httpx2.Client, embedder: Embedder) -> None:
+    expected = embedder.embed(TEXTS).dense
+    objects = [{"text": text} for text in TEXTS]
+    for more in ({}, {"task": "text-matching"}):  # nothing but its inputs says that the first is Jina's
+        got = http.post("/v1/embeddings", json={"input": objects, **more}).json()["data"]
+        _equal([datum["embedding"] for datum in got], expected)
+        image = http.post("/v1/embeddings", json={"input": [{"image": "https://host/a.png"}], **more})
+        assert image.status_code == (422 if more else 400)
+        assert "reads texts alone" in image.text
+    both = http.post("/v1/embeddings", json={"input": TEXTS, "task": "clustering", "input_type": "query"})
+    assert both.json()["detail"] == "Give one of task and input_type."
+    empty = http.post("/v1/embeddings", json={"input": ["a", ""], "late_chunking": True})
+    assert empty.json()["detail"].startswith("Input 1 is empty")
+
+
 # ── vLLM ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -129,6 +174,88 @@ def test_pooling_of_tokens(http: httpx2.Client, embedder: Embedder) -> None:
         assert http.post("/pooling", json={"input": "a", "task": task}).status_code == 400
 
 
+def test_vllm_gives_every_kind(http: httpx2.Client, three_kinds: Embedder) -> None:
+    found = three_kinds.embed(TEXTS, EmbedOptions(outputs=("sparse", "multi_vector")))
+    assert found.sparse is not None
+    assert found.multi_vector is not None
+    for path, key, more in (("/v1/embeddings", "embedding", {"endianness": "little"}), ("/pooling", "data", {})):
+        body = {"model": "three", "input": TEXTS, **more}
+        for outputs in (["sparse"], ["sparse", "multi_vector"]):
+            answer = http.post(path, json=body | {"outputs": outputs})
+            assert answer.status_code == 200, answer.text
+            for i, datum in enumerate(answer.json()["data"]):
+                sparse = datum["sparse_embedding"]
+                got = dict(zip(sparse["indices"], sparse["values"], strict=True))
+                assert got == pytest.approx(found.sparse.weights(i), abs=1e-6)
+                if "multi_vector" in outputs:
+                    _equal(datum[key], found.multi_vector[i])
+                assert set(datum) == {"index", "object", "sparse_embedding"} | ({key} if len(outputs) > 1 else set())
+        refused = http.post(path, json=body | {"outputs": ["sparse"], "encoding_format": "bytes"})
+        assert (refused.status_code, "come as JSON" in refused.text) == (400, True)
+
+
+def test_vllm_takes_ids_of_the_models_own_tokenizer_where_nobody_sends_others(
+    http: httpx2.Client, embedder: Embedder, reranker: Reranker
+) -> None:
+    ids = [tokens.ids.tolist() for tokens in embedder.tokenize(TEXTS)]
+    got = http.post("/pooling", json={"input": ids}).json()["data"]
+    _equal([datum["data"] for datum in got], embedder.embed(TEXTS).dense)
+    one = http.post("/pooling", json={"input": ids[0]}).json()["data"]
+    _equal(one[0]["data"], embedder.embed(TEXTS).dense[0])  # type: ignore[index]
+    own = [tokens.ids.tolist() for tokens in reranker.tokenize_texts(TEXTS)]
+    by_text, by_ids = (
+        http.post("/classify", json={"model": "ranker", "input": x}).json()["data"] for x in (TEXTS, own)
+    )
+    _equal([datum["probs"] for datum in by_ids], [datum["probs"] for datum in by_text])
+    for more in ({"embed_dtype": "float32"}, {}):
+        refused = http.post("/v1/embeddings", json={"input": ids, **more})
+        assert (refused.status_code, "another" in refused.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/v1/embeddings", {"messages": [{"role": "user", "content": "a"}]}, "Conversations"),
+        ("/classify", {"messages": [{"role": "user", "content": "a"}]}, "Conversations"),
+        ("/tokenize", {"messages": [{"role": "user", "content": "a"}]}, "Conversations"),
+        ("/pooling", {"input": "a", "normalize": False}, "send use_activation"),
+        ("/classify", {"input": "a", "softmax": True}, "send use_activation"),
+        ("/classify", {"input": "a", "add_special_tokens": False}, "special tokens"),
+        ("/score", {"text_1": "a", "text_2": "b", "truncate_prompt_tokens": 9}, "max_tokens_per_doc"),
+    ],
+)
+def test_what_vllm_takes_and_we_cannot_give_is_refused(http: httpx2.Client, path: str, body: Any, says: str) -> None:
+    refused = http.post(path, json=body)
+    assert refused.status_code == 400
+    assert says in refused.json()["error"]["message"]
+
+
+def test_vllms_options_of_scores(http: httpx2.Client, reranker: Reranker) -> None:
+    query, text = "the cat sat", "a mat of it"
+    spell = reranker.loaded.engine.checkpoint.tokenizer.spell
+    cut = [one[: spell(one, special=False).offsets[1, 1]] for one in (query, text)]
+    logit = float(reranker.predict([(cut[0], cut[1])], activation_fn="identity")[0])
+    options = {
+        "max_tokens_per_query": 2,
+        "max_tokens_per_doc": 2,
+        "use_activation": False,
+        "truncate_prompt_tokens": -1,
+    }
+    parts = [{"content": [{"type": "text", "text": text}]}]
+    for path in ("/rerank", "/v1/rerank"):
+        results = http.post(path, json={"query": query, "documents": parts, **options}).json()["results"]
+        assert results[0]["relevance_score"] == pytest.approx(logit, abs=1e-5)
+        assert results[0]["document"] == {"text": text}
+    got = http.post("/score", json={"queries": query, "documents": parts, **options}).json()["data"]
+    assert got[0]["score"] == pytest.approx(logit, abs=1e-5)
+    image = http.post("/score", json={"queries": query, "documents": [{"content": [{"type": "image_url"}]}]})
+    assert (image.status_code, "reads texts alone" in image.text) == (400, True)
+    long = "the mat " * 100 + "a cat"
+    left = reranker.compute(reranker.tokenize([("the cat", long)], None, "left"))[0, 0]
+    body = {"text_1": "the cat", "text_2": long, "truncation_side": "left", "use_activation": False}
+    assert http.post("/score", json=body).json()["data"][0]["score"] == pytest.approx(float(left), abs=1e-5)
+
+
 # ── classifiers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -158,8 +285,12 @@ def test_texts_are_classified_in_every_dialect(labels: httpx2.Client, classifier
     assert data[0]["num_classes"] == len(names)
     data = labels.post("/classify", json={"input": TEXTS, "use_activation": False}).json()["data"]
     _equal([datum["probs"] for datum in data], logits, 1e-5)
-    data = labels.post("/pooling", json={"input": TEXTS, "task": "classify"}).json()["data"]
-    _equal([datum["data"] for datum in data], probs)
+    for task in ({"task": "classify"}, {}, {"model": "labels"}):
+        data = labels.post("/pooling", json={"input": TEXTS, **task}).json()["data"]
+        _equal([datum["data"] for datum in data], probs)
+    tensor = {"name": "text", "shape": [len(TEXTS)], "datatype": "BYTES", "data": TEXTS}
+    output = labels.post("/v2/models/labels/infer", json={"inputs": [tensor]}).json()["outputs"][0]
+    _equal(np.reshape(output["data"], output["shape"]), logits, 1e-5)
 
     expected = [[(names[k], probs[i, k]) for k in np.argsort(-probs[i])] for i in range(len(TEXTS))]
     infinity = labels.post("/infinity/classify", json={"input": TEXTS}).json()["data"]
@@ -229,6 +360,23 @@ def test_info_has_teis_fields(http: httpx2.Client, embedder: Embedder) -> None:
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
     assert info["fingerprint"] == embedder.fingerprint()
     assert info["max_input_length"] == 32
+
+
+def test_the_root_route_gives_what_the_named_model_gives(http: httpx2.Client) -> None:
+    for path in ("/", "/invocations"):
+        for outputs, own in ((None, "/embed"), (["sparse"], "/embed_sparse")):
+            body = {"inputs": TEXTS, "model": "three", "outputs": outputs}
+            assert http.post(path, json=body).json() == http.post(own, json=body).json()
+
+
+def test_vertex_says_which_instance_is_wrong(http: httpx2.Client) -> None:
+    for wrong, says in (
+        ({"inputs": 7}, "instances.1: inputs:"),
+        ({"inputs": "a", "prompt_name": "x"}, "instances.1: Prompt"),
+    ):
+        refused = http.post("/vertex", json={"instances": [{"inputs": "a"}, wrong]})
+        assert refused.status_code == 422
+        assert refused.json()["error"].startswith(says)
 
 
 # ── Infinity and llama.cpp ───────────────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +460,18 @@ def test_the_one_version_may_be_named(http: httpx2.Client, embedder: Embedder) -
     assert {"embedding", "sparse_values", "multi_vector"} <= {one["name"] for one in outputs}
 
 
+def test_scores_over_open_inference_obey_the_parameters(http: httpx2.Client, reranker: Reranker) -> None:
+    long = "the mat " * 100 + "a cat"
+    names = (("query", "the cat"), ("text", long))
+    body: dict[str, Any] = {"inputs": [{"name": n, "shape": [1], "datatype": "BYTES", "data": [t]} for n, t in names]}
+    left = reranker.compute(reranker.tokenize([("the cat", long)], None, "left"))[0, 0]
+    got = http.post("/v2/models/ranker/infer", json=body | {"parameters": {"truncate": "start"}}).json()["outputs"][0]
+    assert got["data"] == pytest.approx([float(left)], abs=1e-5)
+    for parameters, says in ({"truncate": "error"}, "tokens"), ({"instruction": "x"}, "takes no instruction"):
+        refused = http.post("/v2/models/ranker/infer", json=body | {"parameters": parameters})
+        assert (refused.status_code, says in refused.json()["error"]) == (400, True)
+
+
 @pytest.mark.parametrize("kind", ["splade", "colbert"])
 def test_models_without_dense_vectors(specimen_folder: Path, kind: str) -> None:
     model = Embedder(specimens.make(kind, specimen_folder / f"served-{kind}", sigma=0.3), precision="float32")
@@ -320,7 +480,8 @@ def test_models_without_dense_vectors(specimen_folder: Path, kind: str) -> None:
     models = Models([EmbeddingModel(kind, model)])
     with run(models, OPTIONS) as running, httpx2.Client(base_url=running.url, timeout=30) as http:
         own = http.post("/embed_sparse" if kind == "splade" else "/embed_all", json={"inputs": TEXTS}).json()
-        assert http.post("/", json={"inputs": TEXTS}).json() == own
+        for body in ({"inputs": TEXTS}, {"inputs": TEXTS, "model": kind}):
+            assert http.post("/", json=body).json() == own
         v1 = http.post("/v1/embed", json={"texts": TEXTS}).json()
         v2 = http.post("/v2/embed", json={"texts": TEXTS}).json()
         assert v1["embeddings"] == v2["embeddings"]

@@ -234,6 +234,7 @@ WRONG: list[tuple[str, Any, int]] = [
     ("/v2/models/nope/infer", {"inputs": [{"name": "t", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}, 404),
     ("/v2/models/tiny/infer", {"inputs": [{"name": "t", "shape": [2], "datatype": "BYTES", "data": ["a"]}]}, 400),
     ("/v2/models/tiny/infer", {"inputs": [{"name": "t", "shape": [1], "datatype": "FP32", "data": ["a"]}]}, 400),
+    ("/v2/models/tiny/infer", {"inputs": [{"name": "t", "shape": [1], "datatype": "BYTES", "data": [1.5]}]}, 400),
     ("/vertex", {"instances": []}, 422),
     ("/vertex", {"instances": [{"inputs": 2**70}]}, 422),
     ("/decode", {"ids": [10**6]}, 422),
@@ -330,6 +331,8 @@ def test_no_health_is_said_of_a_server_that_is_stuck(
 
 def test_an_unknown_path_or_method(http: httpx2.Client) -> None:
     assert http.get("/nothing/here").status_code == 404
+    assert http.get("/v1/nothing").json()["error"]["code"] == "unknown_url"
+    assert http.get("/infinity/nothing").status_code == 404  # a model that is not served is 400 there
     assert http.get("/embed").status_code == 405
     assert http.get("/embed").json()["error_type"]
 

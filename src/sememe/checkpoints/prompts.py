@@ -65,8 +65,11 @@ def _instructed(recipe: Recipe, options: EmbedOptions) -> Prompt:
         # Source: InstructorEmbedding `INSTRUCTOR.tokenize`: both are stripped, and joined without a blank.
         return Prompt((options.instruction or "").strip(), strips=True)
     if "query" not in recipe.templates:
-        known = ", ".join(map(repr, recipe.prompts)) or "none"
-        raise InputError(f"This model takes no instruction; it has the prompts {known}. Use prompt_name= or prompt=.")
+        known = ", ".join(map(repr, recipe.prompts))
+        instead = (
+            f"it has the prompts {known}. Use prompt_name= or prompt=." if known else "give prompt= as text instead."
+        )
+        raise InputError(f"This model takes no instruction; {instead}")
     if options.role == "document":
         raise InputError("An instruction belongs to queries; this model's documents are embedded bare.")
     return _filled(recipe, options.instruction or recipe.task or _DEFAULT_TASK, options.examples)

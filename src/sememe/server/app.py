@@ -94,7 +94,7 @@ def make_app(models: Models, options: ServerOptions) -> Starlette:
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        kind = "method" if error.status_code == 405 else "not_found"
+        kind = "method" if error.status_code == 405 else "no_route"
         known = f"{request.method} {request.url.path}: {error.detail}. /docs lists the routes."
         answer = refusal(dialect_of(request.url.path), ProblemError(Problem(kind, known)))  # type: ignore[arg-type]
         answer.headers.update(error.headers or {})

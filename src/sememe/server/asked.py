@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,32 @@ class Body(BaseModel):
     """A body of any route: a null is as if the field were absent; fields that nobody knows are let pass."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class Part(Body):
+    """A part of an input. Only texts are read by this version."""
+
+    type: Text
+    text: Text | None = None
+
+
+class InputObject(Body):
+    """An input as an object: its text, or parts that are joined by line breaks."""
+
+    text: Text | None = None
+    content: list[Part] | None = None
+
+
+def text_of(given: str | InputObject) -> str:
+    """The text of an input. Raises InputError for one that has none, such as an image."""
+    if isinstance(given, str):
+        return given
+    if given.text is not None:
+        return given.text
+    texts = [part.text for part in given.content or () if part.type == "text" and part.text is not None]
+    if not texts or len(texts) < len(given.content or ()):
+        raise InputError("An input that is an object has something else than text; this version reads texts alone.")
+    return "\n".join(texts)
 
 
 class Asked(Body):
@@ -59,7 +86,9 @@ class Asked(Body):
         )
         if self.input_type is not None:
             if self.prompt_name is not None or self.prompt is not None:
-                raise InputError("Give one of input_type, prompt_name and prompt; more than one was given.")
+                raise InputError(
+                    "Give one of input_type (Jina's task), prompt_name and prompt; more than one was given."
+                )
             options = _options_for_task(model, self.input_type, options)
         return replace(options, **changes) if changes else options
 
@@ -67,25 +96,41 @@ class Asked(Body):
 _ROLES: dict[str, Role] = {
     "search_query": "query",
     "query": "query",
-    "retrieval.query": "query",
     "search_document": "document",
     "document": "document",
     "passage": "document",
-    "retrieval.passage": "document",
 }
+# The ends of Jina's tasks: retrieval.query, code.passage, nl2code.query.
+_ENDS: dict[str, Role] = {".query": "query", ".passage": "document"}
+# What Cohere's and Jina's clients say that is no role: a model without a prompt of that name embeds as it always does.
+_NEUTRAL = ("classification", "clustering", "text-matching", "separation")
 
 
 def _options_for_task(model: EmbeddingModel, task: str, options: EmbedOptions) -> EmbedOptions:
     """The options with the model's own adapter or prompt of that name, else with the role it means.
 
-    Classification, clustering and the like are no roles: a model without a prompt of that name embeds as it always does.
+    Raises InputError for a word that nobody knows: a vector without the prompt that was meant is a wrong one.
     """
     recipe = model.engine.checkpoint.recipe
     if task in recipe.adapters:
         return replace(options, task=task)
     if task in recipe.prompts:
         return replace(options, prompt_name=task)
-    return replace(options, role=_ROLES.get(task))
+    role = _ROLES.get(task) or next((role for end, role in _ENDS.items() if task.endswith(end)), None)
+    if role is None and task not in _NEUTRAL:
+        own = ", ".join(dict.fromkeys((*recipe.adapters, *recipe.prompts))) or "none"
+        known = ", ".join((*_ROLES, "….query", "….passage", *_NEUTRAL))
+        raise InputError(f"{task[:40]!r} is no task that is known here ({known}), nor one of this model's own ({own}).")
+    return replace(options, role=role)
+
+
+def check_types(types: Sequence[str], dtype: OutputDtype | None) -> None:
+    """Raise InputError where a dialect's types of embeddings contradict `output_dtype`. base64 is of any type."""
+    own = "float" if dtype in ("float32", "float16") else dtype
+    if own is not None and any(said not in (own, "base64") for said in types):
+        raise InputError(
+            f"output_dtype is {dtype}, and embeddings of type {', '.join(types)} are asked for; give one of them."
+        )
 
 
 def allows_cutting(truncate: bool | str | None) -> bool:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
+from sememe.server.body_problems import body_problem
 from sememe.server.calls import Conditions
 from sememe.server.on_demand import OnDemand
 from sememe.server.problems import Problem, ProblemError, logged_problem_of
@@ -24,7 +25,6 @@ Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_N_ERRORS_SHOWN = 5
 CLIENT_CLOSED_REQUEST = 499
 LONGEST_ID = 128  # characters of a request's id that are kept
 _UNWATCHED_SECONDS = 0.01
@@ -209,17 +209,7 @@ def read_body(raw: bytes, body: type[Body]) -> Body:
     try:
         return body.model_validate_json(raw)
     except ValidationError as exc:
-        raise ProblemError(_body_problem(exc)) from exc
-
-
-def _body_problem(error: ValidationError) -> Problem:
-    errors = error.errors(include_url=False, include_input=False, include_context=False)
-    if errors[0]["type"] == "json_invalid":
-        return Problem("syntax", f"The body is no JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')[:200]}.")
-    shown = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}"[:200] for e in errors[:_N_ERRORS_SHOWN]]
-    more = f" (and {len(errors) - len(shown)} more)" if len(errors) > len(shown) else ""
-    first = errors[0]["loc"]
-    return Problem("body", "; ".join(shown) + more, param=str(first[0]) if first else None)
+        raise ProblemError(body_problem(exc, raw)) from exc
 
 
 def headers_of(request: Request) -> dict[str, str]:

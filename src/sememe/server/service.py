@@ -202,6 +202,12 @@ class Service:
         ends = [spelled.offsets[:max_tokens, 1] for spelled in found]
         return [text[: int(end[-1])] if len(end) else text for text, end in zip(texts, ends, strict=True)]
 
+    async def texts_of(self, model: EmbeddingModel | ScoringModel, inputs: Sequence[str | Sequence[int]]) -> list[str]:
+        """The inputs as texts, those that are token ids of the model's own vocabulary decoded. Raises as `decode`."""
+        ids = [one for one in inputs if not isinstance(one, str)]
+        decoded = iter(await self.decode(model, ids)) if ids else iter(())
+        return [one if isinstance(one, str) else next(decoded) for one in inputs]
+
     async def decode(
         self, model: EmbeddingModel | ScoringModel, ids: Sequence[Sequence[int]], *, special: bool = False
     ) -> list[str]:

@@ -28,6 +28,7 @@ from sememe.server.wire_numbers import in_base64
 _STATUS: dict[Kind, int] = {"input": 400, "empty": 400, "body": 400, "wrong_model": 400}
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 _DTYPES: dict[EmbeddingType, OutputDtype] = {"int8": "int8", "uint8": "uint8", "binary": "binary", "ubinary": "ubinary"}
+_TYPES = {dtype: kind for kind, dtype in _DTYPES.items()}
 
 
 class CohereErrorBody(BaseModel):
@@ -51,25 +52,12 @@ class CohereDialect:
 DIALECT = CohereDialect()
 
 
-class Part(BaseModel):
-    """A part of an input; only texts are embedded by this version."""
-
-    type: Literal["text"]
-    text: asked.Text
-
-
-class MixedInput(BaseModel):
-    """An input in parts, which are joined by line breaks."""
-
-    content: list[Part] = Field(min_length=1)
-
-
 class EmbedBody(asked.Asked):
     """What `/v2/embed` takes; model and input_type may be left out, as with vLLM."""
 
     model: asked.Text | None = None
     texts: list[asked.Text] | None = None
-    inputs: list[MixedInput] | None = None
+    inputs: list[asked.InputObject] | None = None
     images: list[asked.Text] | None = None
     embedding_types: list[EmbeddingType] | None = Field(default=None, min_length=1)
     output_dimension: asked.Dimensions | None = None
@@ -83,10 +71,18 @@ class EmbedBody(asked.Asked):
             raise ProblemError(Problem("input", "Give one of texts and inputs.", "texts"))
         texts = self.texts
         if texts is None:
-            texts = ["\n".join(part.text for part in one.content) for one in self.inputs or ()]
+            texts = [asked.text_of(one) for one in self.inputs or ()]
         if not texts:
             raise ProblemError(Problem("empty", "The list of inputs is empty; expected at least one.", "texts"))
         return texts
+
+    def types(self) -> list[EmbeddingType]:
+        """The types, each once; where none are said, that of output_dtype. Raises InputError where they contradict."""
+        if self.embedding_types is None:
+            return [_TYPES.get(self.output_dtype or "float32", "float")]
+        types = list(dict.fromkeys(self.embedding_types))
+        asked.check_types(types, self.output_dtype)
+        return types
 
 
 class RerankBody(asked.Body):
@@ -183,12 +179,12 @@ def routes(service: Service) -> list[Route]:
     """The paths of this dialect."""
 
     async def embed(body: EmbedBody, given: Given) -> Response:
-        types: list[EmbeddingType] = list(dict.fromkeys(body.embedding_types or ["float"]))
+        types = body.types()
         found = await _embedded(service, body, types, given)
         return await embeddings_answer(given.form, found[types[0]], lambda: _by_type(found, body.given(), "2"))
 
     async def embed_v1(body: EmbedBody, given: Given) -> Response:
-        if body.embedding_types or _options(service, body).outputs != ("dense",):
+        if body.embedding_types or body.types() != ["float"] or _options(service, body).outputs != ("dense",):
             return await embed(body, given)
         first = (await _embedded(service, body, ["float"], given))["float"]
         floats = {"response_type": "embeddings_floats", "embeddings": first.embeddings.dense}
@@ -254,6 +250,10 @@ def _options(service: Service, body: EmbedBody) -> EmbedOptions:
     model = service.models.embedder(body.model)
     changes: dict[str, Any] = {}
     if body.output_dimension is not None:
+        if body.dimensions not in (None, body.output_dimension):
+            raise ProblemError(
+                Problem("input", "output_dimension and dimensions differ; give one.", "output_dimension")
+            )
         changes["dimensions"] = body.output_dimension
     if body.max_tokens is not None:
         changes["max_tokens"] = min(body.max_tokens, model.embedder.max_tokens)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from sememe.engine.spans import Span
-from sememe.records import EmbedOptions, OutputDtype
+from sememe.records import EmbedOptions, OutputDtype, TruncationSide
 from sememe.server import asked
 from sememe.server.answers import embeddings_answer, further_kinds, json_answer, refuse_forms
 from sememe.server.calls import EmbedCall, Embedded, ScoreCall
@@ -67,17 +67,11 @@ EmbeddingType = Literal["float", "base64", "binary", "ubinary", "int8", "uint8"]
 _DTYPES: dict[EmbeddingType, OutputDtype] = {name: name for name in ("binary", "ubinary", "int8", "uint8")}
 
 
-class TextPart(BaseModel):
-    """A text as an object; images and PDFs are not embedded by this version."""
-
-    text: asked.Text
-
-
 class EmbeddingsBody(asked.Asked):
     """What Jina's `/v1/embeddings` takes. encoding_type: what LlamaIndex's Jina client calls embedding_type."""
 
     model: asked.Text | None = None
-    input: asked.Text | list[asked.Text | TextPart]
+    input: asked.Text | list[asked.Text | asked.InputObject]
     embedding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
     encoding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
@@ -91,12 +85,16 @@ class EmbeddingsBody(asked.Asked):
         given = [self.input] if isinstance(self.input, str) else self.input
         if not given:
             raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
-        return [one if isinstance(one, str) else one.text for one in given]
+        return [asked.text_of(one) for one in given]
 
     def types(self) -> list[EmbeddingType]:
-        """The number types, each once."""
-        said = self.embedding_type or self.encoding_type or self.encoding_format or "float"
-        return [said] if isinstance(said, str) else list(dict.fromkeys(said))
+        """The number types, each once. Raises InputError where output_dtype says another."""
+        said = self.embedding_type or self.encoding_type
+        if said is None:
+            return [self.encoding_format or "float"]
+        types: list[EmbeddingType] = [said] if isinstance(said, str) else list(dict.fromkeys(said))
+        asked.check_types(types, self.output_dtype)
+        return types
 
 
 class Datum(BaseModel):
@@ -132,7 +130,7 @@ def embeddings_route(path: str, service: Service) -> Route:
 
     async def embeddings(body: EmbeddingsBody, given: Given) -> Response:
         texts, types, options = body.texts(), body.types(), _options(service, body)
-        text, spans = _joined(texts)
+        text, spans = _joined(texts) if body.late_chunking else ("", ())
         inputs = [text] if body.late_chunking else texts
         calls = [
             EmbedCall(inputs, replace(options, dtype=_DTYPES.get(kind, options.dtype)), body.model, given.conditions)
@@ -162,16 +160,24 @@ def _options(service: Service, body: EmbeddingsBody) -> EmbedOptions:
         changes["normalize"] = True
     if body.return_multivector:
         changes["outputs"] = ("multi_vector",)
-    if body.task is not None and body.input_type is None:
+    if body.task is not None:
+        if body.input_type is not None:
+            raise ProblemError(Problem("input", "Give one of task and input_type.", "task"))
         body = body.model_copy(update={"input_type": body.task})
     return body.options(service.models.embedder(body.model), **changes)
 
 
 def _joined(parts: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
-    """One text of these parts, with a blank where neither has one at the seam, and where each part is in it."""
+    """One text of these parts, with a blank where neither has one at the seam, and where each part is in it.
+
+    Raises ProblemError for an empty part, which has no tokens.
+    """
     text, spans = "", []
-    for part in parts:
-        if text and part and not text[-1].isspace() and not part[0].isspace():
+    for i, part in enumerate(parts):
+        if not part:
+            message = f"Input {i} is empty; with late_chunking each is a part of one text, which an empty one is not."
+            raise ProblemError(Problem("input", message, "input"))
+        if text and not text[-1].isspace() and not part[0].isspace():
             text += " "
         spans.append((len(text), len(text) + len(part)))
         text += part
@@ -204,17 +210,35 @@ def _row(embedded: Embedded, i: int, kind: EmbeddingType) -> str | NDArray[np.ge
 # ── rerank ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
+
+
 class RerankBody(asked.Body):
-    """What `/v1/rerank` takes. top_n: 0 is all, as vLLM has it."""
+    """What `/v1/rerank` takes, from whoever spells it.
+
+    top_n: 0 is all, as vLLM has it, and so are max_tokens_per_query and max_tokens_per_doc of 0. raw_scores: Infinity's
+    word for what vLLM calls use_activation, false. truncate_prompt_tokens: -1, the model's own limit, alone.
+    """
 
     model: asked.Text | None = None
-    query: asked.Text
-    documents: list[asked.Text | TextPart]
+    query: asked.Text | asked.InputObject
+    documents: list[asked.Text | asked.InputObject]
     top_n: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None = None
     return_documents: asked.Flag | None = None
     raw_scores: asked.Flag | None = None
+    use_activation: asked.Flag | None = None
     instruction: asked.Text | None = None
     truncate: asked.Truncate | None = None
+    truncation_side: TruncationSide | None = None
+    truncate_prompt_tokens: Literal[-1] | None = None
+    max_tokens_per_query: _MostTokens | None = None
+    max_tokens_per_doc: _MostTokens | None = None
+
+
+class ResultDocument(BaseModel):
+    """The document's text."""
+
+    text: str
 
 
 class Result(BaseModel):
@@ -222,7 +246,7 @@ class Result(BaseModel):
 
     index: int
     relevance_score: float
-    document: TextPart | None = None
+    document: ResultDocument | None = None
 
 
 class RerankUsage(BaseModel):
@@ -247,16 +271,19 @@ def rerank_route(path: str, service: Service) -> Route:
     """This dialect's rerank under that path."""
 
     async def rerank(body: RerankBody, given: Given) -> Response:
-        texts = [one if isinstance(one, str) else one.text for one in body.documents]
+        query, texts = asked.text_of(body.query), [asked.text_of(one) for one in body.documents]
         if not texts:
             raise ProblemError(Problem("empty", "documents is empty; expected at least one.", "documents"))
+        model = service.models.scorer(body.model)
+        (cut_query,) = await service.cut_texts(model, [query], body.max_tokens_per_query or None)
+        cut_texts = await service.cut_texts(model, texts, body.max_tokens_per_doc or None)
         call = ScoreCall(
-            [(body.query, text) for text in texts],
+            [(cut_query, text) for text in cut_texts],
             body.model,
-            "identity" if body.raw_scores else "sigmoid",
+            "identity" if body.raw_scores or body.use_activation is False else "sigmoid",
             body.instruction,
             asked.allows_cutting(body.truncate),
-            asked.cut_side(body.truncate),
+            body.truncation_side or asked.cut_side(body.truncate),
             given.conditions,
         )
         scored = await service.rank(call)

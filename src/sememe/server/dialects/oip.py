@@ -4,7 +4,8 @@ Source: the protocol's REST specification, and Triton's binary tensor extension,
 told otherwise: the head of the body is JSON, as long as `Inference-Header-Content-Length` says; a BYTES element is
 four bytes of length (little-endian) and the bytes.
 
-Inputs: `text` (or any one BYTES tensor) for embedders; `query` and `text` for rerankers, one query for all or one each.
+Inputs: `text` (or any one BYTES tensor) for embedders; `query` and `text` for rerankers, one query for all or one each;
+`text` alone for classifiers too.
 Outputs: `embedding` (N, D) in the type of `output_dtype`; `score` (N,) or, with several labels, (N, labels). Where
 `parameters` ask for these kinds: `sparse_indptr` (N+1,), `sparse_indices`, `sparse_values`, one CSR matrix;
 `multi_vector` (vectors, D) with `multi_vector_offsets` (N+1,).
@@ -23,7 +24,7 @@ from starlette.responses import Response
 
 from sememe import __version__
 from sememe.records import Output
-from sememe.server import exchange
+from sememe.server import asked, exchange
 from sememe.server.answers import embedding_headers, embeddings_answer, form_of, json_answer
 from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall
 from sememe.server.dialects.oip_bodies import (
@@ -171,7 +172,7 @@ class _Oip:
     ) -> Response:
         name = _name(request)
         if not isinstance(self._service.models.find(name), EmbeddingModel):
-            return tensors_answer(body, name, {"score": await self._scored(name, texts, conditions)})
+            return tensors_answer(body, name, {"score": await self._scored(name, body, texts, conditions)})
         embedded = await self._embedded(name, body, texts, conditions)
         # A client of the binary extension may say that it takes octet-streams: what it asks for is the protocol's own.
         form = "json" if _HEAD_LENGTH in request.headers else form_of(request.headers.get("accept", ""))
@@ -190,7 +191,26 @@ class _Oip:
         options = (body.parameters or InferParameters()).options(self._service.models.embedder(name))
         return await self._service.embed(EmbedCall(only, options, name, conditions))
 
-    async def _scored(self, name: str, texts: dict[str, list[str]], conditions: Conditions) -> NDArray[np.float32]:
+    async def _scored(
+        self, name: str, body: InferBody, texts: dict[str, list[str]], conditions: Conditions
+    ) -> NDArray[np.float32]:
+        said = body.parameters or InferParameters()
+        call = ScoreCall(
+            self._pairs(name, texts),
+            name,
+            None,
+            said.instruction,
+            asked.allows_cutting(said.truncate),
+            asked.cut_side(said.truncate),
+            conditions,
+        )
+        scores = (await self._service.score(call)).scores
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def _pairs(self, name: str, texts: dict[str, list[str]]) -> list[tuple[str, str]] | list[str]:
+        """The pairs, or the texts alone where a classifier is given one tensor."""
+        if len(texts) == 1 and self._service.models.scorer(name).reranker.n_labels > 1:
+            return next(iter(texts.values()))
         if "query" not in texts or len(texts) != 2:
             raise ProblemError(Problem("input", f"{name} scores pairs; expected the inputs query and text."))
         queries = texts.pop("query")
@@ -200,9 +220,7 @@ class _Oip:
             raise ProblemError(
                 Problem("input", f"{len(queries)} queries for {len(documents)} texts; expected as many.")
             )
-        pairs = list(zip(queries, documents, strict=True))
-        scores = (await self._service.score(ScoreCall(pairs, name, conditions=conditions))).scores
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        return list(zip(queries, documents, strict=True))
 
 
 def _facts(output: Output, dimension: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -24,7 +24,7 @@ class Tensor(asked.Body):
     shape: list[Annotated[int, Field(ge=0, le=_MOST_INPUTS, strict=True)]] = Field(min_length=1, max_length=2)
     datatype: asked.Text
     parameters: TensorParameters | None = None
-    data: list[asked.Text] | list[list[asked.Text]] | None = None
+    data: list[Any] | None = Field(None, description="Texts, or rows of texts.")
 
 
 class WantedParameters(asked.Body):

@@ -66,7 +66,7 @@ def texts_of(tensors: Sequence[Tensor], binary: bytes) -> dict[str, list[str]]:
             found[tensor.name] = _unpacked(binary[at : at + n_bytes], tensor.name)
             at += n_bytes
         else:
-            found[tensor.name] = _flat(tensor.data or [])
+            found[tensor.name] = _flat(tensor.data or [], tensor.name)
         n_expected = math.prod(tensor.shape)
         if len(found[tensor.name]) != n_expected:
             got = len(found[tensor.name])
@@ -76,8 +76,12 @@ def texts_of(tensors: Sequence[Tensor], binary: bytes) -> dict[str, list[str]]:
     return found
 
 
-def _flat(data: list[str] | list[list[str]]) -> list[str]:
-    return [text for row in data for text in ([row] if isinstance(row, str) else row)]
+def _flat(data: list[Any], name: str) -> list[str]:
+    texts = [text for row in data for text in (row if isinstance(row, list) else [row])]
+    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise ProblemError(Problem("input", f"{name}: element {wrong} is no text.", name))
+    return texts
 
 
 def _unpacked(raw: bytes, name: str) -> list[str]:

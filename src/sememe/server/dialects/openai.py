@@ -31,6 +31,7 @@ _TYPES: dict[Kind, tuple[int, str, str | None]] = {
     "rate_limit": (429, "rate_limit_error", "rate_limit_exceeded"),
     "overloaded": (429, "rate_limit_error", "overloaded"),
     "not_found": (404, "invalid_request_error", "model_not_found"),
+    "no_route": (404, "invalid_request_error", "unknown_url"),
 }
 
 
@@ -67,9 +68,9 @@ DIALECT = OpenAiDialect()
 
 
 class EmbeddingsBody(asked.Asked):
-    """What `/v1/embeddings` takes."""
+    """What `/v1/embeddings` takes. An input may be an object with its text, as Jina's clients send it."""
 
-    input: asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds]
+    input: asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds] | list[asked.Text | asked.InputObject]
     model: asked.Text | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: asked.Text | None = None
@@ -79,7 +80,7 @@ class EmbeddingsBody(asked.Asked):
         given = [self.input] if isinstance(self.input, str) else self.input
         if not given:
             raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
-        texts = [one for one in given if isinstance(one, str)]
+        texts = [asked.text_of(one) for one in given if isinstance(one, str | asked.InputObject)]
         if len(texts) < len(given):
             raise ProblemError(Problem("input", _TOKEN_IDS, "input"))
         return texts

@@ -15,9 +15,11 @@ import orjson
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sememe.errors import InputError
 from sememe.server import asked
 from sememe.server.answers import json_answer
 from sememe.server.exchange import Given, Route, read_body, route
+from sememe.server.problems import ProblemError, problem_of
 
 _MOST_INSTANCES = 1024
 
@@ -38,9 +40,16 @@ def routes(root: Route, body: type[BaseModel], handler: Callable[[Any, Given], A
     """The paths, around the root route, its body and its handler."""
 
     async def vertex(wrapped: VertexBody, given: Given) -> Response:
-        bodies = [read_body(json.dumps(instance).encode(), body) for instance in wrapped.instances]
         plain = replace(given, form="json")  # it is a list of JSON answers, whatever Accept says
-        answers = await asyncio.gather(*(handler(one, plain) for one in bodies))
+
+        async def answered(i: int, instance: dict[str, Any]) -> Response:
+            try:
+                return await handler(read_body(json.dumps(instance).encode(), body), plain)
+            except (InputError, ProblemError) as error:
+                problem = problem_of(error)
+                raise ProblemError(replace(problem, message=f"instances.{i}: {problem.message}")) from error
+
+        answers = await asyncio.gather(*(answered(i, one) for i, one in enumerate(wrapped.instances)))
         predictions = {"predictions": [orjson.Fragment(answer.body) for answer in answers]}
         return json_answer(predictions, _joined([answer.headers for answer in answers]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sememe.records import Output
 from sememe.server import asked
 from sememe.server.answers import all_kinds, embeddings_answer, json_answer
 from sememe.server.calls import EmbedCall, Embedded
@@ -131,19 +130,17 @@ def tokenize_route(service: Service) -> Route:
 
 
 def root(service: Service) -> tuple[type[BaseModel], Callable[[Any, Given], Awaitable[Response]], Route]:
-    """`/`: what the first model does, as TEI decides it. Body and handler are for whoever wraps them."""
+    """`/`: what the first model does, as TEI decides it, or another of its kind that is named.
+
+    Body and handler are for whoever wraps them.
+    """
     tei, scores, first = Tei(service), TeiScores(service), service.models.find(None)
     body: Any
     handler: Any
     answer: Any
     if isinstance(first, EmbeddingModel):
-        by_output: dict[Output, tuple[Any, Any]] = {
-            "dense": (tei.embed, list[list[float]]),
-            "sparse": (tei.embed_sparse, list[list[SparseValue]]),
-            "multi_vector": (tei.embed_all, list[list[list[float]]]),
-        }
-        handler, plain = by_output[first.default_outputs[0]]
-        body, answer = EmbedBody, plain | list[asked.Kinds]
+        body, handler = EmbedBody, tei.embed_by_model
+        answer = list[list[float]] | list[list[SparseValue]] | list[list[list[float]]] | list[asked.Kinds]
     elif first.reranker.n_labels == 1:
         body, handler, answer = RerankBody, scores.rerank, list[Rank]
     else:
@@ -165,6 +162,12 @@ class Tei:
         if body.outputs is None and call.options.outputs != ("dense",):
             raise WrongModel("/embed gives dense vectors, which this model does not. Ask /embed_sparse or /embed_all.")
         return await self._answer(body, given, await self._service.embed(call), started, _dense)
+
+    async def embed_by_model(self, body: EmbedBody, given: Given) -> Response:
+        """What the model gives, dense first, where `outputs` do not say."""
+        by_output = {"dense": self.embed, "sparse": self.embed_sparse, "multi_vector": self.embed_all}
+        output = body.outputs[0] if body.outputs else self._service.models.embedder(body.model).default_outputs[0]
+        return await by_output[output](body, given)
 
     async def embed_all(self, body: EmbedBody, given: Given) -> Response:
         """Vectors of tokens: the model's own multi-vectors, or, where it has none, the hidden states."""
@@ -192,15 +195,10 @@ class Tei:
         model = self._service.models.embedder(body.model)
         if "outputs" in changes:
             changes["outputs"] = tuple(changes["outputs"])
-        options = body.tei_options(model, **changes)
-        return EmbedCall(await self._texts(body.given(), model), options, body.model, given.conditions)
-
-    async def _texts(self, inputs: Sequence[str | list[int]], model: EmbeddingModel) -> list[str]:
+        options, inputs = body.tei_options(model, **changes), body.given()
         if not inputs:
             raise ProblemError(Problem("empty", "`inputs` cannot be empty", "inputs"))
-        ids = [one for one in inputs if not isinstance(one, str)]
-        decoded = iter(await self._service.decode(model, ids)) if ids else iter(())
-        return [one if isinstance(one, str) else next(decoded) for one in inputs]
+        return EmbedCall(await self._service.texts_of(model, inputs), options, body.model, given.conditions)
 
     async def _answer(
         self, body: EmbedBody, given: Given, embedded: Embedded, started: float, plain: Callable[[Embedded], Any]

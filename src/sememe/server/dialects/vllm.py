@@ -1,7 +1,7 @@
 """vLLM 0.33's pooling routes: `/score`, `/pooling`, `/classify`, its `/v1/embeddings`, `/tokenize` and `/detokenize`.
 
-Source: `vllm/entrypoints/pooling/*/protocol.py`. Texts only: conversations (`messages`) are refused, and so are token ids
-on `/v1/embeddings`, which are mostly another tokenizer's.
+Source: `vllm/entrypoints/pooling/*/protocol.py`. Texts, and token ids of the model's own tokenizer, but not on
+`/v1/embeddings`, where they are mostly another's. Conversations (`messages`) are refused.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from sememe.server import asked
 from sememe.server.answers import embedding_headers, json_answer, refuse_forms
 from sememe.server.calls import EmbedCall
 from sememe.server.dialects.vllm_answers import embedding_answer, listed, rows_of
@@ -32,6 +33,7 @@ from sememe.server.dialects.vllm_bodies import (
 )
 from sememe.server.dialects.vllm_scores import VllmScores
 from sememe.server.exchange import Given, Route, route
+from sememe.server.models import ScoringModel
 from sememe.server.problems import Kind, Problem, ProblemError
 from sememe.server.service import Service
 
@@ -41,6 +43,7 @@ _TYPES: dict[Kind, tuple[int, str]] = {
     "body": (400, "BadRequestError"),
     "wrong_model": (400, "BadRequestError"),
     "not_found": (404, "NotFoundError"),
+    "no_route": (404, "NotFoundError"),
     "unsupported": (501, "NotImplementedError"),
     "unavailable": (503, "ServiceUnavailableError"),
     "internal": (500, "InternalServerError"),
@@ -180,27 +183,43 @@ class _Vllm:
     async def pooling(self, body: PoolingBody, given: Given) -> Response:
         if body.task in ("token_classify", "plugin"):
             raise ProblemError(Problem("input", f"The task {body.task} is not computed by this version.", "task"))
-        if body.task == "classify":
-            scored = await self._scores.classified(body.texts(), body.model, body.use_activation, body.truncate, given)
-            data = [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(scored.scores)]
-            return json_answer(listed("pool", scored.model, data, scored.n_tokens))
-        model, texts = self._service.models.embedder(body.model), body.texts()
-        if body.task != "token_embed":
-            options = body.vllm_options(self._service)
-            embedded = await self._service.embed(EmbedCall(texts, options, body.model, given.conditions))
-        elif "multi_vector" in model.embedder.outputs:
-            options = body.vllm_options(self._service, outputs=("multi_vector",))
-            embedded = await self._service.embed(EmbedCall(texts, options, body.model, given.conditions))
+        if body.task == "classify" or (body.task is None and self._scores_alone(body.model)):
+            return await self._classified(body, given)
+        model = self._service.models.embedder(body.model)
+        changes: dict[str, Any] = {}
+        if body.task == "token_embed" and "multi_vector" in model.embedder.outputs:
+            changes["outputs"] = ("multi_vector",)
+        texts = await self._service.texts_of(model, body.inputs())
+        call = EmbedCall(texts, body.vllm_options(self._service, **changes), body.model, given.conditions)
+        if body.task == "token_embed" and not changes:
+            embedded = await self._service.embed_tokens(call)
         else:
-            options = body.vllm_options(self._service)
-            embedded = await self._service.embed_tokens(EmbedCall(texts, options, body.model, given.conditions))
+            embedded = await self._service.embed(call)
         return await embedding_answer("pool", "pooling", body, given, embedded)
+
+    def _scores_alone(self, name: str | None) -> bool:
+        """Whether what is asked for is a classifier or reranker, by its name or for want of anything else."""
+        models = self._service.models
+        return isinstance(models.find(name), ScoringModel) and (
+            bool(name) or all(isinstance(m, ScoringModel) for m in models)
+        )
+
+    async def _classified(self, body: PoolingBody, given: Given) -> Response:
+        side = body.truncation_side or asked.cut_side(body.truncate)
+        truncates = asked.allows_cutting(body.truncate)
+        scored = await self._scores.classified(body.inputs(), body.model, body.use_activation, truncates, side, given)
+        data = [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(scored.scores)]
+        return json_answer(listed("pool", scored.model, data, scored.n_tokens))
 
     async def detokenize(self, body: DetokenizeBody, given: Given) -> Response:
         texts = await self._service.decode(self._service.models.find(body.model), [body.tokens])
         return json_answer({"prompt": texts[0]})
 
     async def tokenize(self, body: TokenizeBody, given: Given) -> Response:
+        if body.messages is not None:
+            raise ProblemError(Problem("input", "Conversations are not read here: send a prompt.", "messages"))
+        if body.prompt is None:
+            raise ProblemError(Problem("body", "prompt: Field required", "prompt"))
         model = self._service.models.find(body.model)
         checkpoint = model.engine.checkpoint
         (found,) = await self._service.spell(model, [body.prompt], special=body.add_special_tokens is not False)

@@ -30,12 +30,14 @@ async def embedding_answer(
 ) -> Response:
     """The list, or, where the body asks for bytes, all vectors end to end with their places in the header `metadata`."""
     embeddings = embedded.embeddings
-    rows = rows_of(embeddings)
     dtype, endianness = body.embed_dtype or "float32", body.endianness or "native"
     said = body.encoding_format or "float"
     if said != "float" and embeddings.dense is not None and embeddings.dense.dtype != np.float32 and body.embed_dtype:
         raise ProblemError(Problem("input", "Give one of output_dtype and embed_dtype.", "embed_dtype"))
     if said in ("bytes", "bytes_only"):
+        if embeddings.sparse is not None:
+            raise WrongModel(f"{said} hold arrays alone; sparse embeddings come as JSON.")
+        rows = rows_of(embeddings)
         return _bytes_answer(embedded, rows, prefix, kind, dtype, endianness, with_metadata=said == "bytes")
     key = "data" if kind == "pooling" else "embedding"
 
@@ -43,11 +45,13 @@ async def embedding_answer(
         return _base64(row, dtype, endianness) if said == "base64" else row
 
     def make() -> dict[str, Any]:
-        more = embeddings.dense is not None
-        data = [
-            {"index": i, "object": kind, key: value(row)} | (further_kinds(embeddings, i) if more else {})
-            for i, row in enumerate(rows)
-        ]
+        data = [{"index": i, "object": kind} | further_kinds(embeddings, i) for i in range(len(embeddings.n_tokens))]
+        if embeddings.dense is None:  # vectors of tokens stand in the place of the one vector
+            for datum in data:
+                datum.pop("multi_vector_embedding", None)
+        if embeddings.dense is not None or embeddings.multi_vector is not None:
+            for datum, row in zip(data, rows_of(embeddings), strict=True):
+                datum[key] = value(row)
         return listed(prefix, embedded.model, data, embeddings.usage.n_tokens)
 
     return await embeddings_answer(given.form, embedded, make)
@@ -57,9 +61,8 @@ def rows_of(embeddings: Embeddings) -> list[NDArray[Any]]:
     """What stands for each input where there is room for one array: its vector, else the vectors of its tokens."""
     if embeddings.dense is not None:
         return list(embeddings.dense)
-    if embeddings.multi_vector is not None:
-        return [embeddings.multi_vector[i] for i in range(len(embeddings.multi_vector))]
-    raise WrongModel("This model gives sparse embeddings, for which there is no place here. Ask /embed_sparse.")
+    assert embeddings.multi_vector is not None
+    return [embeddings.multi_vector[i] for i in range(len(embeddings.multi_vector))]
 
 
 def _base64(row: NDArray[Any], dtype: WireDtype, endianness: Endianness) -> str:

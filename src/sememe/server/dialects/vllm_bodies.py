@@ -6,41 +6,59 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from sememe.records import EmbedOptions
+from sememe.records import EmbedOptions, TruncationSide
 from sememe.server import asked
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.service import Service
 from sememe.server.wire_numbers import Endianness, WireDtype
 
-_Texts = asked.Text | list[asked.Text]
+_Inputs = asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds]
+_MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
+_TruncatePromptTokens = Annotated[int, Field(ge=-1, le=1_000_000_000, strict=True)]
+# What use_activation was called before, which vLLM refuses too.
+_OLD_NAMES = ("normalize", "softmax", "activation")
 
 
-class Common(asked.Asked):
-    """What its embedding routes share."""
+class Inputs(asked.Body):
+    """Inputs as texts or as token ids of the model's own vocabulary."""
 
-    model: asked.Text | None = None
-    input: _Texts | None = None
+    input: _Inputs | None = None
     messages: Any = Field(None, description="Conversations are refused: send texts as input.")
-    encoding_format: Literal["float", "base64", "bytes", "bytes_only"] | None = None
-    embed_dtype: WireDtype | None = None
-    endianness: Endianness | None = None
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=1_000_000_000, strict=True)] | None = None
-    truncation_side: Literal["left", "right"] | None = None
-    use_activation: asked.Flag | None = None
     add_special_tokens: asked.Flag | None = None
+    use_activation: asked.Flag | None = None
+    normalize: Any = Field(None, description="Refused: it is called use_activation now.")
+    softmax: Any = Field(None, description="Refused: it is called use_activation now.")
+    activation: Any = Field(None, description="Refused: it is called use_activation now.")
 
-    def texts(self) -> list[str]:
-        """The inputs. Raises ProblemError."""
+    def inputs(self) -> list[str | list[int]]:
+        """The inputs. Raises ProblemError, for what would change them and is not done here too."""
         if self.messages is not None:
-            raise ProblemError(Problem("input", "Conversations are not embedded: send texts as input.", "messages"))
+            raise ProblemError(Problem("input", "Conversations are not read here: send texts as input.", "messages"))
         if self.add_special_tokens is False:
             raise ProblemError(Problem("input", "Inputs always have their special tokens here.", "add_special_tokens"))
+        for name in _OLD_NAMES:
+            if getattr(self, name) is not None:
+                raise ProblemError(Problem("input", f"{name} is not read: send use_activation.", name))
         if self.input is None:
             raise ProblemError(Problem("body", "input: Field required", "input"))
-        given = [self.input] if isinstance(self.input, str) else self.input
+        if isinstance(self.input, str):
+            return [self.input]
+        numbers = [one for one in self.input if isinstance(one, int)]
+        given: list[str | list[int]] = [numbers] if numbers else [one for one in self.input if not isinstance(one, int)]
         if not given:
             raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
         return given
+
+
+class Common(asked.Asked, Inputs):
+    """What its embedding routes share."""
+
+    model: asked.Text | None = None
+    encoding_format: Literal["float", "base64", "bytes", "bytes_only"] | None = None
+    embed_dtype: WireDtype | None = None
+    endianness: Endianness | None = None
+    truncate_prompt_tokens: _TruncatePromptTokens | None = None
+    truncation_side: TruncationSide | None = None
 
     def vllm_options(self, service: Service, **changes: Any) -> EmbedOptions:
         """The options. truncate_prompt_tokens: -1 is the model's own limit."""
@@ -65,6 +83,20 @@ class EmbeddingsBody(Common):
 
     late_chunking_params: LateChunkingParams | None = None
 
+    def texts(self) -> list[str]:
+        """The inputs. Raises ProblemError for token ids, which clients of this path take from another tokenizer."""
+        given = self.inputs()
+        texts = [one for one in given if isinstance(one, str)]
+        if len(texts) < len(given):
+            raise ProblemError(Problem("input", _TOKEN_IDS, "input"))
+        return texts
+
+
+_TOKEN_IDS = (
+    "input holds token ids, which on this path are mostly another tokenizer's (cl100k_base) and would be unrelated words: send "
+    "texts, or send ids of this model's own tokenizer to /pooling."
+)
+
 
 class PoolingBody(Common):
     """What `/pooling` takes. classify: of a classifier; token_classify and plugin are not computed by this version."""
@@ -72,31 +104,46 @@ class PoolingBody(Common):
     task: Literal["embed", "token_embed", "classify", "token_classify", "plugin"] | None = None
 
 
-class ClassifyBody(asked.Body):
+class ScoringBody(asked.Body):
+    """How what is scored is cut. truncate: ours. truncate_prompt_tokens: the model's own limit alone, which is -1."""
+
+    model: asked.Text | None = None
+    truncate: asked.Truncate | None = None
+    truncate_prompt_tokens: _TruncatePromptTokens | None = None
+    truncation_side: TruncationSide | None = None
+
+    def side(self, max_tokens: int) -> TruncationSide:
+        """Where longer ones lose tokens. max_tokens: the model's limit. Raises ProblemError for another one."""
+        if self.truncate_prompt_tokens not in (None, -1, max_tokens):
+            said = (
+                f"truncate_prompt_tokens is {self.truncate_prompt_tokens}; here it is -1, the model's {max_tokens:,}. "
+            )
+            remedy = "Shorten pairs by max_tokens_per_query and max_tokens_per_doc."
+            raise ProblemError(Problem("input", said + remedy, "truncate_prompt_tokens"))
+        return self.truncation_side or asked.cut_side(self.truncate)
+
+
+class ClassifyBody(ScoringBody, Inputs):
     """What `/classify` takes."""
 
-    model: asked.Text | None = None
-    input: _Texts
-    use_activation: asked.Flag | None = None
-    truncate: asked.Truncate | None = None
+
+_Side = asked.Text | asked.InputObject | list[asked.Text | asked.InputObject]
 
 
-class ScoreBody(asked.Body):
+class ScoreBody(ScoringBody):
     """What `/score` takes: one of four spellings of two sides, one with many or one with one."""
 
-    model: asked.Text | None = None
-    queries: _Texts | None = None
-    documents: _Texts | None = None
-    items: _Texts | None = None
-    text_1: _Texts | None = None
-    text_2: _Texts | None = None
-    data_1: _Texts | None = None
-    data_2: _Texts | None = None
+    queries: _Side | None = None
+    documents: _Side | None = None
+    items: _Side | None = None
+    text_1: _Side | None = None
+    text_2: _Side | None = None
+    data_1: _Side | None = None
+    data_2: _Side | None = None
     instruction: asked.Text | None = None
     use_activation: asked.Flag | None = None
-    truncate: asked.Truncate | None = None
-    max_tokens_per_query: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] | None = None
-    max_tokens_per_doc: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] | None = None
+    max_tokens_per_query: _MostTokens | None = None
+    max_tokens_per_doc: _MostTokens | None = None
 
     def pairs(self) -> list[tuple[str, str]]:
         """The pairs. Raises ProblemError where the sides do not match."""
@@ -107,7 +154,7 @@ class ScoreBody(asked.Body):
         sides = next(((a, b) for a, b in spellings if a is not None and b is not None), None)
         if sides is None:
             raise ProblemError(Problem("input", "Give queries and documents, or text_1 and text_2."))
-        first, second = ([side] if isinstance(side, str) else side for side in sides)
+        first, second = ([asked.text_of(one) for one in (side if isinstance(side, list) else [side])] for side in sides)
         if not first or not second:
             raise ProblemError(Problem("empty", "One side has no text; expected at least one."))
         if len(first) == 1:
@@ -123,7 +170,8 @@ class TokenizeBody(asked.Body):
     """What vLLM's `/tokenize` takes."""
 
     model: asked.Text | None = None
-    prompt: asked.Text
+    prompt: asked.Text | None = None
+    messages: Any = Field(None, description="Conversations are refused: send a prompt.")
     add_special_tokens: asked.Flag | None = None
     return_token_strs: asked.Flag | None = None
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from sememe.records import TruncationSide
 from sememe.server import asked
 from sememe.server.answers import json_answer
 from sememe.server.calls import ScoreCall, Scored
@@ -15,7 +16,6 @@ from sememe.server.dialects.vllm_bodies import (
     ScoreBody,
 )
 from sememe.server.exchange import Given
-from sememe.server.problems import Problem, ProblemError
 from sememe.server.service import Service
 
 
@@ -35,7 +35,7 @@ class VllmScores:
             "identity" if body.use_activation is False else "sigmoid",
             body.instruction,
             asked.allows_cutting(body.truncate),
-            asked.cut_side(body.truncate),
+            body.side(model.reranker.max_length),
             given.conditions,
         )
         scored = await self._service.rank(call)
@@ -43,9 +43,12 @@ class VllmScores:
         return json_answer(listed("score", scored.model, data, scored.n_tokens))
 
     async def classify(self, body: ClassifyBody, given: Given) -> Response:
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        scored = await self.classified(texts, body.model, body.use_activation, body.truncate, given)
-        labels = self._service.models.scorer(body.model).reranker.labels
+        model = self._service.models.scorer(body.model)
+        side = body.side(model.reranker.max_length)
+        scored = await self.classified(
+            body.inputs(), body.model, body.use_activation, asked.allows_cutting(body.truncate), side, given
+        )
+        labels = model.reranker.labels
         data = [
             {"index": i, "label": labels[int(row.argmax())], "probs": row, "num_classes": len(row)}
             for i, row in enumerate(scored.scores)
@@ -53,19 +56,24 @@ class VllmScores:
         return json_answer(listed("classify", scored.model, data, scored.n_tokens))
 
     async def classified(
-        self, texts: Sequence[str], model: str | None, activates: bool | None, truncate: bool | str | None, given: Given
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        name: str | None,
+        activates: bool | None,
+        truncate: bool,
+        side: TruncationSide,
+        given: Given,
     ) -> Scored:
-        """Each text's labels' scores. Raises ProblemError for no text."""
-        if not texts:
-            raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
-        n_labels = self._service.models.scorer(model).reranker.n_labels
+        """Each input's labels' scores."""
+        model = self._service.models.scorer(name)
+        n_labels = model.reranker.n_labels
         call = ScoreCall(
-            list(texts),
-            model,
+            await self._service.texts_of(model, inputs),
+            name,
             "identity" if activates is False else "sigmoid" if n_labels == 1 else "softmax",
             None,
-            asked.allows_cutting(truncate),
-            asked.cut_side(truncate),
+            truncate,
+            side,
             given.conditions,
         )
         return await self._service.score(call)
