@@ -6,9 +6,9 @@ unless told otherwise. What Jina, vLLM and Infinity add on the same path is thei
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -70,7 +70,11 @@ DIALECT = OpenAiDialect()
 class EmbeddingsBody(asked.Asked):
     """What `/v1/embeddings` takes. An input may be an object with its text, as Jina's clients send it."""
 
-    input: asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds] | list[asked.Text | asked.InputObject]
+    # The first that fits, which is mostly the first or second: looking for the best takes half as long again.
+    input: Annotated[
+        asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds] | list[asked.Text | asked.InputObject],
+        Field(union_mode="left_to_right"),
+    ]
     model: asked.Text | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: asked.Text | None = None
@@ -80,6 +84,9 @@ class EmbeddingsBody(asked.Asked):
         given = [self.input] if isinstance(self.input, str) else self.input
         if not given:
             raise ProblemError(Problem("empty", "input is an empty list; expected at least one text.", "input"))
+        texts = [one for one in given if isinstance(one, str)]
+        if len(texts) == len(given):
+            return texts
         texts = [asked.text_of(one) for one in given if isinstance(one, str | asked.InputObject)]
         if len(texts) < len(given):
             raise ProblemError(Problem("input", _TOKEN_IDS, "input"))
