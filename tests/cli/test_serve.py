@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,6 +105,44 @@ def test_options_are_checked_before_a_model_is_looked_for(tmp_path: Path) -> Non
                 pytest.raises(InputError, match=says),
             ):
                 serve(models=["no-model"], **{"port": 0, option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"certificate": "text", "key": "text"}, "cannot be used"),
+        ({"uds": "nowhere/s"}, "there is no folder"),
+        ({"uds": "text"}, "no socket"),
+        ({"uds": "x" * 200}, "longer than"),
+        ({"uds": "taken"}, "another server listens"),
+    ],
+)
+def test_files_of_no_use_are_said_before_a_model_is_looked_for(
+    tmp_path: Path, options: dict[str, str], says: str
+) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(tmp_path / "taken"))
+        taken.listen()
+        with (
+            patch("sememe.server.models.load_models", side_effect=AssertionError),
+            pytest.raises(InputError, match=says),
+        ):
+            serve(models=["no-model"], port=0, **{name: tmp_path / value for name, value in options.items()})  # type: ignore[arg-type]
+
+
+def test_free_ports_are_told(specimen_folder: Path) -> None:
+    folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
+    process = _run(str(folder), "--port", "0", "--grpc-port", "0", "--precision", "float32")
+    assert process.stderr is not None
+    try:
+        lines = [process.stderr.readline().strip() for _ in range(2)]
+        address = lines[0].removeprefix(f"serving {folder} on ")
+        assert httpx2.get(f"{address}/health").json()["status"] == "ok", lines
+        assert re.fullmatch(rf"serving {folder} on 127\.0\.0\.1:[1-9]\d+ \(gRPC\)", lines[1]), lines
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_command_serves_and_stops_on_sigterm(tmp_path: Path, specimen_folder: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_browser_of_another_origin_may_ask_with_a_key(embedder: Embedder) -> N
         assert (answer.status_code, refused.status_code) == (200, 401)
         for one in (answer, refused):  # without this header a browser shows its program neither
             assert one.headers["access-control-allow-origin"] == "https://app.example"
+            assert one.headers["access-control-expose-headers"] == "*"  # or it would not see the fingerprint
         other = http.post("/v1/embeddings", json=BODY, headers={"origin": "https://other.example"})
         assert "access-control-allow-origin" not in other.headers
 

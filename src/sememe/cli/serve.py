@@ -153,12 +153,11 @@ def serve(
     listen(options.log_format)
     served = load_models(options.models, options.loading, options.alias_of())
     sys.setswitchinterval(_SWITCH_SECONDS)
-    print(
-        f"serving {', '.join(options.models)} on {_address(options.uds, options.host, options.port)}", file=sys.stderr
-    )
-    if options.grpc_port:
-        print(f"gRPC on {options.host}:{options.grpc_port}", file=sys.stderr)
-    if not run(served, options):
+
+    def announce(address: str) -> None:
+        print(f"serving {', '.join(options.models)} on {address}", file=sys.stderr, flush=True)
+
+    if not run(served, options, announce):
         raise typer.Exit(1)
 
 
@@ -171,7 +170,3 @@ def _read_keys(file: Path) -> tuple[str, ...]:
     if not keys:
         raise InputError(f"The file of API keys {file} has no key; expected one a line.")
     return keys
-
-
-def _address(uds: Path | None, host: str, port: int) -> str:
-    return f"unix:{uds}" if uds else f"{host}:{port}"

@@ -110,7 +110,14 @@ def make_app(models: Models, options: ServerOptions) -> Starlette:
         max_body_bytes=options.max_body_bytes,
     )
     # Outside of the gate: a browser asks without a key what it may send, and reads a refusal only with these headers.
-    cors = Middleware(CORSMiddleware, allow_origins=options.cors_origins, allow_methods=["*"], allow_headers=["*"])
+    # expose_headers: the fingerprint, tokens and waiting times are ours, and a page sees no header that is not named.
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=options.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["*"],
+    )
     app = Starlette(
         routes=[Served(declared.path, declared.endpoint, methods=[declared.method]) for declared in routes],
         middleware=[cors, gate] if options.cors_origins else [gate],

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
@@ -19,14 +23,20 @@ from sememe.server.options import ServerOptions
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(models: Models, options: ServerOptions) -> bool:
+# Bytes of a Unix socket's path. Source: unix(7), sun_path, without its NUL; macOS has 103.
+_LONGEST_PATH = 103
+
+
+def run(models: Models, options: ServerOptions, announce: Callable[[str], None] = lambda address: None) -> bool:
     """Serve until SIGTERM or SIGINT, then drain within the limit; False if the server could not start.
 
-    Raises InputError as `check`, which is worth a call before the models are loaded.
+    announce: told each address once the server listens there. Raises InputError as `check`, which is worth a call before
+    the models are loaded.
     """
     check(options)
+    app = make_app(models, options)
     config = uvicorn.Config(
-        make_app(models, options),
+        app,
         http=JoinedWrites,
         ws="none",
         host=options.host,
@@ -43,21 +53,83 @@ def run(models: Models, options: ServerOptions) -> bool:
         date_header=False,
         h11_max_incomplete_event_size=None,
     )
-    server = uvicorn.Server(config)
+
+    def listening() -> None:
+        announce(_address(server, options))
+        if options.grpc_port is not None:
+            announce(f"{_bracketed(options.host)}:{app.state.grpc_port} (gRPC)")
+
+    server = _Server(config, listening)
     server.run()
     return server.started
 
 
+class _Server(uvicorn.Server):
+    """Tells when it listens: before, nobody knows the port that is free."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+
+def _address(server: uvicorn.Server, options: ServerOptions) -> str:
+    if options.uds is not None:
+        return f"unix:{options.uds}"
+    scheme, port = "http" if options.certificate is None else "https", server.servers[0].sockets[0].getsockname()[1]
+    return f"{scheme}://{_bracketed(options.host)}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def check(options: ServerOptions) -> None:
-    """What can be known before models are loaded. Raises InputError for ports that are taken and files that are not there."""
+    """What can be known before models are loaded. Raises InputError for ports that are taken and files of no use."""
     supply(options)
     for name, file in (("certificate", options.certificate), ("key", options.key)):
         if file is not None and not file.is_file():
             raise InputError(f"{name} {file} is no file; expected one in PEM.")
-    if options.uds is None and options.port:
+    if options.certificate is not None and options.key is not None:
+        _check_pair(options.certificate, options.key)
+    if options.uds is not None:
+        _check_socket(options.uds)
+    elif options.port:
         _check_free(options.host, options.port, "The server", "--port")
     if options.grpc_port:
         _check_free(options.host, options.grpc_port, "gRPC", "--grpc-port")
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        raise InputError(
+            f"certificate {certificate} and key {key} cannot be used: {exc}. Expected a certificate and its own key, both in "
+            "PEM, the key without a password."
+        ) from exc
+
+
+def _check_socket(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"uds {path}: there is no folder {path.parent}.")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise InputError(
+            f"uds {path} is longer than {_LONGEST_PATH} bytes, which is more than a socket's name may have."
+        )
+    if path.exists() and not path.is_socket():
+        raise InputError(f"uds {path} is there and no socket. Choose another name, or remove it.")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:  # nobody listens: what is left of a server that has ended is taken over
+            return
+    raise InputError(f"uds {path}: another server listens there. End it, or choose another name.")
 
 
 def _check_free(host: str, port: int, who: str, option: str) -> None:
