@@ -36,10 +36,10 @@ class OpenAiDialect:
     path = "/v1/embeddings"
 
     def __init__(self, model: str) -> None:
-        self._model = model
+        self._rest = f', "model": {_encode(model)}, "encoding_format": "base64"}}'
 
     def body(self, texts: Sequence[str]) -> bytes:
-        return json.dumps({"input": list(texts), "model": self._model, "encoding_format": "base64"}).encode()
+        return f'{{"input": {_list(texts)}{self._rest}'.encode()
 
     def vectors(self, body: bytes) -> NDArray[np.float32]:
         rows: list[dict[str, Any]] = sorted(json.loads(body)["data"], key=lambda row: row["index"])
@@ -52,7 +52,7 @@ class TeiDialect:
     path = "/embed"
 
     def body(self, texts: Sequence[str]) -> bytes:
-        return json.dumps({"inputs": list(texts)}).encode()
+        return f'{{"inputs": {_list(texts)}}}'.encode()
 
     def vectors(self, body: bytes) -> NDArray[np.float32]:
         return np.array(json.loads(body), np.float32)
@@ -65,6 +65,14 @@ def make_dialect(name: str, model: str) -> Dialect:
     if name == "tei":
         return TeiDialect()
     raise InputError(f"Dialect {name!r} is not one of openai, tei.")
+
+
+# For a string alone the encoder has a short way, which `json.dumps` of a list does not take: a quarter of the time.
+_encode = json.JSONEncoder().encode
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(_encode, texts))}]"
 
 
 def _vector(value: str | list[float]) -> NDArray[np.float32]:
