@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sememe.evaluation.load.connection import read_address
+from sememe.evaluation.load.address import read_address
 from sememe.evaluation.load.dialects import OpenAiDialect
 from sememe.evaluation.load.mix import Mix
 from sememe.evaluation.load.options import Level, LoadOptions

@@ -68,6 +68,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "starlette": ("server",),
     "pydantic": ("server",),
     "uvicorn": ("server",),
+    "uvloop": ("evaluation",),  # where it is installed, the load generator's event loop
     "orjson": ("server",),
     "prometheus_client": ("server",),
     "grpc": ("server",),

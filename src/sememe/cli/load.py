@@ -65,7 +65,7 @@ def load(
 ) -> None:
     """Put load on a server of embeddings: latencies, goodput, errors, and whether the vectors stay right."""
     from sememe.evaluation.load import asking, report
-    from sememe.evaluation.load.connection import read_address
+    from sememe.evaluation.load.address import read_address
     from sememe.evaluation.load.dialects import make_dialect
     from sememe.evaluation.load.mix import built_in_mix, read_mix
     from sememe.evaluation.load.options import read_levels

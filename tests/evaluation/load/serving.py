@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -16,7 +18,10 @@ from listening import listening
 
 @dataclass
 class Behaviour:
-    """after: requests answered before it turns bad. status, turned: what it then does. stall_at: a request that all wait for."""
+    """after: requests answered before it turns bad. status, turned: what it then does. stall_at: a request that all wait for.
+
+    interrupt_at: a request at which Ctrl-C is pressed, and which gets no answer before the test is over.
+    """
 
     after: int = 10**9
     status: int = 200
@@ -24,14 +29,18 @@ class Behaviour:
     closes: bool = False
     stall_at: int = -1
     stall_seconds: float = 0.0
+    interrupt_at: int = -1
     n: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @contextmanager
 def server(behaviour: Behaviour) -> Iterator[str]:
+    over = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second waited 40 ms for the first's receipt
 
         def do_GET(self) -> None:
             self._answer(200, {"data": [{"id": "served"}]})
@@ -43,6 +52,11 @@ def server(behaviour: Behaviour) -> Iterator[str]:
                 n = behaviour.n
                 if n == behaviour.stall_at:
                     time.sleep(behaviour.stall_seconds)
+            if n == behaviour.interrupt_at:
+                os.kill(os.getpid(), signal.SIGINT)
+                over.wait(30)
+                self.close_connection = True
+                return
             is_bad = n > behaviour.after
             if is_bad and behaviour.closes:
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -66,4 +80,7 @@ def server(behaviour: Behaviour) -> Iterator[str]:
             pass
 
     with listening(Handler) as address:
-        yield address
+        try:
+            yield address
+        finally:
+            over.set()

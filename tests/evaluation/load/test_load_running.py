@@ -4,22 +4,26 @@ import json
 import os
 import random
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.evaluation.load.serving import Behaviour, server
 
 from sememe.errors import InputError
+from sememe.evaluation.load.address import read_address
 from sememe.evaluation.load.asking import first_model
-from sememe.evaluation.load.connection import read_address
 from sememe.evaluation.load.dialects import OpenAiDialect
+from sememe.evaluation.load.loops import arrivals
 from sememe.evaluation.load.mix import Mix
 from sememe.evaluation.load.options import Level, LoadOptions, Loop, read_levels
 from sememe.evaluation.load.records import LoadResult
 from sememe.evaluation.load.report import lines, to_html, to_json
-from sememe.evaluation.load.running import ServerUnreachable, arrivals, run_load
-from sememe.evaluation.load.watching import Watcher, listening_process
+from sememe.evaluation.load.running import ServerUnreachable, run_load
+from sememe.evaluation.load.watching import Watcher, _Family, listening_process
 
 MIX = Mix((*((f"text {'x' * i}",) for i in range(9)), ("one", "two")), "a test", numbered=True)
 
@@ -126,6 +130,48 @@ def test_errors_are_counted_by_kind(behaviour: Behaviour, kind: str) -> None:
     assert any(kind in line for line in lines(found))
 
 
+@pytest.mark.parametrize(("loop", "level"), [("closed", "3"), ("open", "200")])
+def test_ctrl_c_ends_the_run_with_what_there_is(loop: Loop, level: str) -> None:
+    options = LoadOptions(levels=read_levels(loop, f"{level},{level}"), stage_seconds=60, n_checked=2)
+    with server(Behaviour(interrupt_at=20)) as url:
+        found = run(url, options)
+    assert found.interrupted
+    assert found.n_unfinished >= 1
+    assert len(found.requests) >= 10
+    assert {request.stage for request in found.requests} == {0}
+    assert "Interrupted" in "\n".join(lines(found))
+
+
+@pytest.mark.parametrize("loop", ["closed", "open"])
+def test_a_mistake_in_the_generator_ends_the_run(loop: Loop) -> None:
+    """And is raised: what is called by the event loop has no caller to raise to, and the run would never end."""
+
+    class Mistaken(OpenAiDialect):
+        n = 0
+
+        def vectors(self, body: bytes) -> NDArray[np.float32]:
+            self.n += 1
+            if self.n > 5:
+                raise ZeroDivisionError
+            return super().vectors(body)
+
+    dialect = Mistaken("served")
+    options = LoadOptions(levels=read_levels(loop, "4"), stage_seconds=60, n_checked=2, check_every=1)
+    with server(Behaviour()) as url, pytest.raises(ZeroDivisionError):
+        run_load(read_address(url, dialect.path), dialect, "served", MIX, options)
+
+
+def test_arrivals_are_the_same_whatever_the_server_does() -> None:
+    sent = []
+    for behaviour in (Behaviour(), Behaviour(stall_at=10, stall_seconds=0.2)):
+        with server(behaviour) as url:
+            found = run(url, LoadOptions(levels=read_levels("open", "100"), stage_seconds=0.4, n_checked=2))
+        sent.append(np.array([request.intended for request in found.requests]))
+        assert all(request.sent >= request.intended for request in found.requests)
+    gaps = [np.diff(moments) for moments in sent]
+    np.testing.assert_allclose(gaps[0], gaps[1], atol=1e-9)
+
+
 def test_no_server_is_said_in_words() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -144,6 +190,15 @@ def test_the_listening_process_is_found() -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         assert listening_process(listening.getsockname()[1]) in (os.getpid(), None)
+
+
+def test_a_child_that_begins_later_belongs_to_the_server_too() -> None:
+    family = _Family(os.getpid())
+    family.used()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        family.used()
+        assert {os.getpid(), child.pid} <= family._members
+        child.communicate(b"\n")
 
 
 def test_arrivals_are_poisson_at_the_rate() -> None:

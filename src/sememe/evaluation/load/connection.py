@@ -1,118 +1,177 @@
-"""One keep-alive HTTP connection in plain asyncio: the generator must cost little beside what it measures."""
+"""One keep-alive HTTP connection: it must cost little beside what it measures, and see an answer when it comes.
+
+So there are callbacks here and neither streams nor tasks, which cost several times as much and look at the clock later.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from typing import cast
 
-from sememe.errors import InputError
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_MAX_HEAD_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where requests go. path: with the route; is_tls: https. key: sent as a bearer token where not empty."""
-
-    host: str
-    port: int
-    path: str
-    is_tls: bool = False
-    key: str = ""
-
-    @property
-    def url(self) -> str:
-        """The whole address."""
-        return f"http{'s' if self.is_tls else ''}://{self.host}:{self.port}{self.path}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is this machine, by the names that are this machine everywhere."""
-        return self.host in _LOOPBACK
-
-
-def read_address(url: str, default_path: str, key: str = "") -> Address:
-    """The address in a URL; a URL without a path gets the default one. Raises InputError."""
-    try:
-        parts: SplitResult = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise InputError(f"{url!r} is no address: {exc}.") from exc
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} is no address of a server; expected such as http://127.0.0.1:8080.")
-    is_tls = parts.scheme == "https"
-    path = parts.path if parts.path.strip("/") else default_path
-    return Address(parts.hostname, port or (443 if is_tls else 80), path, is_tls, key)
+from sememe.evaluation.load.address import Address
+from sememe.evaluation.load.answers import AnswerReader
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and body of one answer."""
+    """Status and body of one answer. at: `time.perf_counter()` when its last byte came."""
 
     status: int
     body: bytes
+    at: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer, in a few words that are the same each time. at: `time.perf_counter()` when that was known."""
+
+    kind: str
+    at: float
+
+
+Outcome = Answer | Failure
 
 
 class Connection:
-    """Sends one request after the other. Raises OSError and EOFError where the connection fails; then it is made anew."""
+    """Sends one request after the other, and is made anew where the server has let it go. timeout_seconds: of a request."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        key = f"Authorization: Bearer {address.key}\r\n" if address.key else ""
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self._common = f"Host: {host}:{address.port}\r\n{key}Content-Type: application/json\r\nContent-Length: "
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    def __init__(self, address: Address, timeout_seconds: float) -> None:
+        self._address, self._timeout_seconds = address, timeout_seconds
+        self._line: _Line | None = None
+        self._opening: asyncio.Task[None] | None = None
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
-        """The answer to one request."""
-        if self._streams is not None and self._streams[0].at_eof():  # idle for too long: the server let it go
-            self.close()
+    def ask(self, request: bytes, then: Callable[[Outcome], None]) -> None:
+        """Send a request, now if the connection is open; the event loop calls `then` once, unless it is closed before."""
+        if self._line is not None and self._line.is_open:
+            self._line.ask(request, self._timeout_seconds, then)
+        else:
+            self._opening = asyncio.create_task(self._open_and_ask(request, then))
+
+    async def answer(self, request: bytes) -> Outcome:
+        """The outcome of a request, for those who wait for it."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.ask(request, lambda found: None if outcome.done() else outcome.set_result(found))
         try:
-            if self._streams is None:
-                opened = asyncio.open_connection(
-                    self._address.host, self._address.port, limit=_MAX_HEAD_BYTES, ssl=self._address.is_tls or None
-                )
-                self._streams = await opened
-            reader, writer = self._streams
-            writer.write(f"{method} {path} HTTP/1.1\r\n{self._common}{len(body)}\r\n\r\n".encode() + body)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status, headers = _read_head(head)
-            content = await _read_body(reader, headers)
-        except BaseException:
-            self.close()  # half an answer may be on its way: the next request needs another connection
-            raise
-        if headers.get("connection", "").lower() == "close":
+            return await outcome
+        except asyncio.CancelledError:
             self.close()
-        return Answer(status, content)
-
-    async def post(self, body: bytes) -> Answer:
-        """The answer to a body sent to the address's own path."""
-        return await self.send("POST", self._address.path, body)
+            raise
 
     def close(self) -> None:
-        """Let the connection go; the next request makes another."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+        """Let the connection go, with a request that is under way; the next one makes another."""
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._line is not None:
+            self._line.close()
+
+    async def _open_and_ask(self, request: bytes, then: Callable[[Outcome], None]) -> None:
+        began, to, loop = time.monotonic(), self._address, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                _, self._line = await loop.create_connection(_Line, to.host, to.port, ssl=to.is_tls or None)
+        except (OSError, ValueError) as exc:  # ValueError: a host that can be nobody's name
+            loop.call_soon(then, _failure(exc))
+        else:
+            self._line.ask(request, self._timeout_seconds - (time.monotonic() - began), then)
 
 
-def _read_head(head: str) -> tuple[int, dict[str, str]]:
-    first, *lines = head.split("\r\n")
-    try:
-        status = int(first.split(" ", 2)[1])
-    except (IndexError, ValueError) as exc:
-        raise EOFError(f"no HTTP answer: {first[:40]!r}") from exc
-    return status, {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+class _Line(asyncio.Protocol):
+    """A connection from its opening to its end. is_open: whether it takes a request."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._then: Callable[[Outcome], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_open = False
+
+    def ask(self, request: bytes, timeout_seconds: float, then: Callable[[Outcome], None]) -> None:
+        assert self._then is None, "one request at a time"
+        self._transport.write(request)
+        self._then, self._reader = then, AnswerReader()
+        # One timer stands for many requests: it is set again when it goes off, and not for each of them.
+        self._deadline = time.monotonic() + timeout_seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(timeout_seconds, self._look_at_time)
+
+    def close(self) -> None:
+        self.is_open = False
+        if self._then is None:
+            self._transport.close()
+        else:
+            self._then = None
+            self._transport.abort()  # close() would first send all of the request, to a server that may not read
+
+    # ── what the event loop calls ────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        at = time.perf_counter()
+        if self._then is None:  # an answer to nothing, such as the 408 of a server that lets an idle connection go
+            self.close()
+            return
+        try:
+            if not self._reader.feed(data):
+                return
+        except (EOFError, ValueError) as exc:
+            self._fail(exc)
+            return
+        if self._reader.is_last:
+            self.is_open = False
+            self._transport.close()
+        self._end(Answer(self._reader.status, self._reader.body, at))
+
+    def eof_received(self) -> None:
+        self.is_open = False
+        if self._then is not None:
+            self.data_received(b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._then is not None:
+            self._end(_failure(exc or EOFError()))
+
+    # ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        if self._then is None:
+            return
+        if (left := self._deadline - time.monotonic()) > 0:
+            self._timer = self._loop.call_later(left, self._look_at_time)
+        else:
+            self._fail(TimeoutError())
+
+    def _fail(self, exc: Exception) -> None:
+        self.is_open = False
+        self._transport.abort()
+        self._end(_failure(exc))
+
+    def _end(self, outcome: Outcome) -> None:
+        """Hand the outcome over, but not at once: of answers that come together each is to see the clock first."""
+        then, self._then = self._then, None
+        assert then is not None
+        self._loop.call_soon(then, outcome)
 
 
-async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
-    if headers.get("transfer-encoding", "").lower() != "chunked":
-        return await reader.readexactly(int(headers.get("content-length", 0)))
-    parts = []
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-        parts.append(await reader.readexactly(size))
-        await reader.readexactly(2)
-    await reader.readuntil(b"\r\n")
-    return b"".join(parts)
+def _failure(exc: Exception) -> Failure:
+    return Failure(_kind(exc), time.perf_counter())
+
+
+def _kind(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "timeout"
+    if isinstance(exc, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(exc, EOFError | ConnectionError):
+        return "connection closed"
+    if isinstance(exc, OSError):
+        return f"{type(exc).__name__}: {exc.strerror or exc}"  # several addresses tried: no strerror
+    return f"unreadable answer ({exc})"

@@ -77,10 +77,11 @@ class Watcher:
         return "" if any(m.gpu_percent is not None for m in self.moments) else "nvidia-smi tells nothing"
 
     def _watch(self) -> None:
-        before = None if self._pid is None else _used(self._pid)
+        family = None if self._pid is None else _Family(self._pid)
+        before = None if family is None else family.used()
         at_before = time.monotonic()
         while not self._ended.wait(_EVERY_SECONDS):
-            now, at = None if self._pid is None else _used(self._pid), time.monotonic()
+            now, at = None if family is None else family.used(), time.monotonic()
             gpu = _gpu() if self._has_gpu else (None, None)
             # A child that ended took its seconds with it: no figure rather than one below 0.
             cores = (
@@ -90,24 +91,46 @@ class Watcher:
             before, at_before = now, at
 
 
-def _used(pid: int) -> tuple[float, int]:
-    """Seconds of processor time and resident bytes of a process and its descendants; 0 of one that is gone."""
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for file in _PROC.glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has just ended
-            # The name in parentheses may hold spaces; parent, user and system time are fields 4, 14 and 15 of proc(5).
-            fields = file.read_text().rpartition(")")[2].split()
-            parents[int(file.parent.name)] = int(fields[1])
-            ticks[int(file.parent.name)] = int(fields[11]) + int(fields[12])
+class _Family:
+    """A process and its descendants. They are looked for when any process has begun since: reading all of /proc costs
+    milliseconds, which the server would not have.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._members, self._newest = pid, {pid}, ""
+
+    def used(self) -> tuple[float, int]:
+        """Seconds of processor time and resident bytes; 0 of one that is gone."""
+        # The last field of loadavg, proc(5): the id given last.
+        if (newest := (_PROC / "loadavg").read_text().split()[-1]) != self._newest:
+            self._members, self._newest = _descendants(self._pid), newest
+        ticks, pages = 0, 0
+        for one in self._members:
+            if stat := _stat(one):
+                ticks += int(stat[11]) + int(stat[12])
+            with suppress(OSError):
+                pages += int((_PROC / str(one) / "statm").read_text().split()[1])
+        return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descendants(pid: int) -> set[int]:
+    """With the process itself."""
+    stats = {int(process.name): _stat(int(process.name)) for process in _PROC.glob("[0-9]*")}
+    parents = {one: int(stat[1]) for one, stat in stats.items() if stat}
     family = {pid}
     while grown := {child for child, parent in parents.items() if parent in family} - family:
         family |= grown
-    size = 0
-    for one in family:
-        with suppress(OSError):
-            size += int((_PROC / str(one) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return sum(ticks.get(one, 0) for one in family) / os.sysconf("SC_CLK_TCK"), size
+    return family
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of proc(5) from the third on, for the name in parentheses may hold spaces; parent, user and system time are
+    1, 11 and 12 here. Empty of a process that has just ended.
+    """
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _gpu() -> tuple[float | None, int | None]:
