@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
@@ -41,6 +41,10 @@ def server(behaviour: Behaviour) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # head and body are two writes: the second waited 40 ms for the first's receipt
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a run that is ended lets go of what is under way
+                super().handle()
 
         def do_GET(self) -> None:
             self._answer(200, {"data": [{"id": "served"}]})
