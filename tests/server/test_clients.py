@@ -151,6 +151,17 @@ print(json.dumps(model.get_text_embedding_batch(TEXTS)))
 from pymilvus.model.dense import TEIEmbeddingFunction
 print(json.dumps([row.tolist() for row in TEIEmbeddingFunction(api_url=URL).encode_documents(TEXTS)]))
 """,
+    "infinity_client": """
+from infinity_client import Client
+from infinity_client.api.default import embeddings, models, rerank
+from infinity_client.models import OpenAIEmbeddingInputText, RerankInput
+client = Client(base_url=URL)
+assert "tiny" in [card.id for card in models.sync(client=client).data]
+body = RerankInput(query="the cat", documents=TEXTS, return_documents=True)
+assert rerank.sync(client=client, body=body).results[0].document in TEXTS
+data = embeddings.sync(client=client, body=OpenAIEmbeddingInputText(input_=TEXTS)).data
+print(json.dumps([datum.embedding for datum in data]))
+""",
 }
 
 

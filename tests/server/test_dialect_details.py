@@ -394,6 +394,10 @@ def test_infinitys_forms(http: httpx2.Client, embedder: Embedder, three_kinds: E
     assert http.post("/infinity/embeddings", json={"input": "a", "model": "nope"}).status_code == 400
     cards = {card["id"]: card for card in http.get("/infinity/models").json()["data"]}
     assert cards["ranker"]["capabilities"] == ["rerank"]
+    assert {card["owned_by"] for card in cards.values()} == {"infinity"}  # its client reads no other word
+    assert {card["id"]: card["status"]["value"] for card in http.get("/models").json()["data"]} == dict.fromkeys(
+        cards, "loaded"
+    )
     assert http.get("/infinity/health").json()["unix"] > 0
 
 

@@ -168,16 +168,26 @@ class Stats(BaseModel):
     batch_size: int
 
 
+class ModelStatus(BaseModel):
+    """As `/v1/models` has it."""
+
+    value: Literal["loaded", "unloaded"]
+
+
 class ModelCard(BaseModel):
-    """One model that a request may name. backend: its number type, or `unloaded`, and then no capability is known."""
+    """One model that a request may name. backend: its number type, or `unloaded`, and then no capability is known.
+
+    owned_by: the one word that Infinity's client reads. status: not Infinity's; others read it under `/models`.
+    """
 
     id: str
     stats: Stats
     object: Literal["model"]
-    owned_by: str
+    owned_by: Literal["infinity"]
     created: int
     backend: str
     capabilities: list[str]
+    status: ModelStatus
 
 
 class ModelList(BaseModel):
@@ -251,7 +261,7 @@ def classify_route(path: str, service: Service) -> Route:
 
 
 def routes(service: Service) -> list[Route]:
-    """The paths of this dialect, under its prefix."""
+    """The paths of this dialect, under its prefix, and the list of models, which OpenAI's clients read here too."""
 
     async def models(request: Request) -> Response:
         return json_answer(
@@ -268,7 +278,10 @@ def routes(service: Service) -> list[Route]:
         embeddings_route(f"{_PREFIX}/embeddings", service),
         rerank_route(f"{_PREFIX}/rerank", service),
         classify_route(f"{_PREFIX}/classify", service),
-        get_route(f"{_PREFIX}/models", DIALECT, models, answer=ModelList, summary="The models served here"),
+        *(
+            get_route(path, DIALECT, models, answer=ModelList, summary="The models served here")
+            for path in (f"{_PREFIX}/models", "/models")
+        ),
         get_route(f"{_PREFIX}/health", DIALECT, health, answer=Health, summary="Whether it lives"),
     ]
 
@@ -305,8 +318,9 @@ def _card(service: Service, one: Offered) -> dict[str, Any]:
         "id": one.name,
         "stats": stats,
         "object": "model",
-        "owned_by": "sememe",
+        "owned_by": "infinity",
         "created": int(service.started),
         "backend": one.model.engine.precision if one.model else "unloaded",
         "capabilities": [_CAPABILITIES[one.model.kind]] if one.model else [],
+        "status": {"value": "loaded" if one.model else "unloaded"},
     }

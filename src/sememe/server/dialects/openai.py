@@ -196,7 +196,6 @@ def routes(service: Service) -> list[Route]:
 
     return [
         get_route("/v1/models", DIALECT, models, answer=ModelList, summary="The models served here"),
-        get_route("/models", DIALECT, models, answer=ModelList, summary="The models served here"),
         get_route("/v1/models/{name:path}", DIALECT, model, answer=ModelCard, summary="One model"),
     ]
 
