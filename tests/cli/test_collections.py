@@ -69,6 +69,28 @@ def test_what_is_printed(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nothing found" in _run("search", "-c", "d", "zzz", "--mode", "lexical").stderr
 
 
+def test_what_was_removed_and_what_was_kept_is_said(docs: Path) -> None:
+    (docs / "rows.csv").write_text("id,text\n1,one\n2,two\n3,three\n")
+    _index(docs, "-c", "d")
+    (docs / "lyon.txt").unlink()
+    (docs / "rows.csv").write_text("id,text\n3,three\n")
+    done = _run("index", str(docs), "-c", "d", "--include", "*.csv")
+    assert f"removed {docs}/lyon.txt: the file is gone\n" in done.stderr
+    assert f"removed 2 documents of {docs}/rows.csv: no longer in the file\n" in done.stderr
+    assert "1 unchanged, 3 removed, 1 kept of files that are there and passed over (--remove-excluded" in done.stderr
+    assert "d has 2 documents" in done.stderr
+    report = _index(docs, "-c", "d", "--include", "*.csv", "--remove-excluded")
+    removed = {"source": f"{docs}/guide.md", "n_documents": 1, "reason": "the patterns pass over it"}
+    assert (report["removed"], report["n_excluded"], report["n_documents"]) == ([removed], 0, 1)
+
+
+def test_numbers_of_a_csv_are_filtered_as_numbers(docs: Path) -> None:
+    (docs / "rows.csv").write_text("id,text,year\n1,one,1999\n2,two,2021\n3,three,\n")
+    _index(docs, "-c", "d")
+    found = json.loads(_run("search", "-c", "d", "three", "--where", '{"year": {">=": 2000}}', "--json").stdout)
+    assert [hit["metadata"] for hit in found["hits"]] == [{"year": 2021}]
+
+
 def test_filters(docs: Path) -> None:
     _index(docs, "-c", "d")
     found = json.loads(_run("search", "-c", "d", "refunds", "--where", '{"kind": "text"}', "--json").stdout)

@@ -15,9 +15,11 @@ from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.counting import TokenCounter
 from sememe.collections.chunking.options import ChunkOptions
 from sememe.collections.collection import Collection
+from sememe.collections.documents import Document
 from sememe.collections.indexing import IndexReport, index_documents, index_paths
 from sememe.collections.reading.options import ReadOptions
 from sememe.collections.reading.streams import read_items
+from sememe.collections.sources import Removed
 
 
 class _Indexed:
@@ -90,13 +92,92 @@ def test_other_folders_are_left_alone(indexed: _Indexed, tmp_path: Path) -> None
     assert indexed.collection.count().documents == 3
 
 
-def test_what_is_left_out_by_new_globs_goes(indexed: _Indexed) -> None:
-    (indexed.folder / "a.txt").write_text("text")
-    (indexed.folder / "b.md").write_text("text")
+def test_what_other_patterns_pass_over_stays_unless_asked(indexed: _Indexed) -> None:
+    for name in ("a.txt", "b.md", "c.md", ".d.txt", "gone.txt"):
+        (indexed.folder / name).write_text(f"text of {name}")
+    (indexed.folder / "rows.jsonl").write_text('{"id":"1","text":"one"}\n{"id":"2","text":"two"}\n')
+    assert indexed.run(ReadOptions(hidden=True))[0].n_added == 7
+    (indexed.folder / "gone.txt").unlink()  # what was deleted goes, whatever this run's patterns are
+    report, texts = indexed.run(ReadOptions(include=("*.md",)))
+    assert _counts(report) == (0, 0, 0, 2, 1)
+    assert (report.n_excluded, texts) == (4, [])
+    assert report.removed == (Removed(str(indexed.folder / "gone.txt"), 1, "the file is gone"),)
+    assert indexed.run(ReadOptions(exclude=("*.md",)))[0].n_excluded == 3
+    (indexed.folder / "c.md").unlink()
+    assert indexed.run(ReadOptions(hidden=True))[0].n_removed == 1
+    report = index_paths(
+        indexed.collection, [indexed.folder], indexed.chunker, ReadOptions(include=("*.md",)), remove_excluded=True
+    )
+    assert (report.n_removed, report.n_excluded) == (4, 0)
+    assert {one.reason for one in report.removed} == {"the patterns pass over it"}
+    assert indexed.ids() == ["b.md"]
+
+
+def test_rows_and_texts_that_went_from_a_file_go(indexed: _Indexed) -> None:
+    table, text = indexed.folder / "rows.csv", indexed.folder / "a.txt"
+    table.write_text("id,text\n1,one\n2,two\n3,three\n")
+    text.write_text("text")
     indexed.run()
-    report, _ = indexed.run(ReadOptions(exclude=("*.md",)))
-    assert report.n_removed == 1
+    table.write_text("id,text\n2,two\n")
+    text.write_text("")
+    report, _ = indexed.run()
+    assert report.removed == (
+        Removed(str(text), 1, "no longer in the file"),
+        Removed(str(table), 2, "no longer in the file"),
+    )
+    assert report.n_removed == 3
+
+
+def test_a_file_under_another_name_is_there_once(indexed: _Indexed) -> None:
+    (indexed.folder / "b.txt").write_text("text")
+    indexed.run()
+    os.link(indexed.folder / "b.txt", indexed.folder / "a.txt")
+    assert [one.reason for one in indexed.run()[0].removed] == ["read under another name"]
     assert indexed.ids() == ["a.txt"]
+
+
+def test_what_went_goes_however_the_folder_is_named(indexed: _Indexed, monkeypatch: pytest.MonkeyPatch) -> None:
+    (indexed.folder / "a.txt").write_text("text")
+    indexed.run()
+    (indexed.folder / "a.txt").unlink()
+    (indexed.folder / "sub").mkdir()
+    monkeypatch.chdir(indexed.folder / "sub")
+    report = index_paths(indexed.collection, [Path("..")], indexed.chunker)
+    assert report.n_removed == 1
+
+
+def test_a_change_of_type_alone_is_described_and_not_embedded(indexed: _Indexed) -> None:
+    path = indexed.folder / "rows.jsonl"
+
+    def found(where: dict[str, object]) -> int:
+        return len(list(indexed.collection.documents(where)))
+
+    for written, where in (('"1"', {"n": "1"}), ("1", {"n": 1}), ("true", {"n": True})):
+        path.write_text(f'{{"id":"a","text":"one","n":{written}}}\n')
+        report, texts = indexed.run()
+        assert found(where) == 1
+        assert (report.n_described, texts) == ((0, ["one"]) if written == '"1"' else (1, []))
+    assert _counts(indexed.run()[0]) == (0, 0, 0, 1, 0)
+    indexed.collection.upsert([Document("a", "one", source=str(path), metadata={"n": 1})])
+    assert found({"n": 1}) == 1
+
+
+def test_a_table_is_found_by_its_numbers(indexed: _Indexed) -> None:
+    (indexed.folder / "films.csv").write_text(
+        "id,text,year,seen,released,code\na,one,1964,true,1964-09-17,007\nb,two,2021,false,2021-09-15,12\nc,three,,,,\n"
+    )
+    indexed.run()
+
+    def ids(where: dict[str, object]) -> list[str]:
+        return [one.id for one in indexed.collection.documents(where)]
+
+    assert ids({"year": {">=": 2020}}) == ["b"]
+    assert ids({"year": {"<": 3000}}) == ["a", "b"]
+    assert ids({"year": {"!=": 1964}}) == ["b", "c"]
+    assert ids({"year": {"exists": False}}) == ids({"code": {"exists": False}}) == ["c"]
+    assert ids({"seen": True}) == ["a"]
+    assert ids({"released": {">=": "2020", "<": "2022-01-01"}}) == ["b"]
+    assert ids({"code": "007"}) == ["a"]
 
 
 def test_rows_of_tables_are_compared_one_by_one(indexed: _Indexed) -> None:

@@ -30,8 +30,9 @@ from sememe.collections.reading.options import Columns, Kind, ReadOptions
 
 if TYPE_CHECKING:
     from sememe.collections.indexing import IndexReport, Progress
+    from sememe.collections.sources import Removed
 
-_SHOWN_SKIPPED = 20
+_SHOWN = 20
 
 
 def index(
@@ -91,6 +92,13 @@ def index(
     exclude: Annotated[
         list[str] | None, typer.Option(help="No files or folders that this glob fits; may be given several times.")
     ] = None,
+    remove_excluded: Annotated[
+        bool,
+        typer.Option(
+            "--remove-excluded",
+            help="Also remove what is stored of files that are there and that --include, --exclude or --hidden pass over.",
+        ),
+    ] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Also names that begin with a dot.")] = ReadOptions.hidden,
     max_bytes: Annotated[int, typer.Option(min=1, help="Leave out larger files.")] = ReadOptions.max_bytes,
     encoding: Annotated[str, typer.Option(help="Of text without a byte order mark.")] = ReadOptions.encoding,
@@ -114,6 +122,8 @@ def index(
 ) -> None:
     """Bring a collection up to date with files: only what changed is embedded, and what has vanished is removed.
 
+    What was stored of files that are still there and that --include, --exclude or --hidden pass over this time stays.
+    Columns of CSV and TSV become numbers and truth values where all of a file's values are; an empty cell is no value.
     Interrupted and run again, it goes on where it was.
     """
     from sememe.collections.indexing import index_documents, index_paths
@@ -154,7 +164,11 @@ def index(
         )
         total = None if "-" in paths or quiet or not sys.stderr.isatty() else _n_documents(files, read)
         with made, _bar(quiet, total) as show:
-            reports = [index_paths(made, files, chunker, read, on_progress=show)] if files else []
+            reports = []
+            if files:
+                reports.append(
+                    index_paths(made, files, chunker, read, remove_excluded=remove_excluded, on_progress=show)
+                )
             if "-" in paths:
                 given = read_stream(sys.stdin.buffer, read)
                 reports.append(index_documents(made, given, chunker, on_progress=show))
@@ -217,10 +231,8 @@ def _bar(quiet: bool, total: int | None) -> Iterator[Progress]:
 
 
 def _say(report: IndexReport, n_documents: int, n_chunks: int, name: str) -> None:
-    for skipped in report.skipped[:_SHOWN_SKIPPED]:
-        print(f"left out {skipped.source}: {skipped.reason}", file=sys.stderr)
-    if (more := len(report.skipped) - _SHOWN_SKIPPED) > 0:
-        print(f"left out {more:,} more (--json lists all)", file=sys.stderr)
+    _say_some([f"left out {skipped.source}: {skipped.reason}" for skipped in report.skipped], "left out")
+    _say_some([_removal(removed) for removed in report.removed], "removed")
     if report.n_cut_titles:
         print(
             f"{report.n_cut_titles:,} documents have a title or heading that is too long to be embedded whole before each "
@@ -228,10 +240,27 @@ def _say(report: IndexReport, n_documents: int, n_chunks: int, name: str) -> Non
             file=sys.stderr,
         )
     n_described = f", {report.n_described:,} described anew" if report.n_described else ""
+    n_excluded = ""
+    if report.n_excluded:
+        n_excluded = (
+            f", {report.n_excluded:,} kept of files that are there and passed over (--remove-excluded removes them)"
+        )
     rate = f" ({report.n_chunks / report.seconds:,.0f} a second)" if report.n_chunks else ""
     print(
         f"{report.n_added:,} new, {report.n_changed:,} changed, {report.n_unchanged:,} unchanged{n_described}, "
-        f"{report.n_removed:,} removed; {report.n_chunks:,} chunks embedded in {report.seconds:.1f} s{rate}. "
+        f"{report.n_removed:,} removed{n_excluded}; {report.n_chunks:,} chunks embedded in {report.seconds:.1f} s{rate}. "
         f"{name} has {n_documents:,} documents, {n_chunks:,} chunks.",
         file=sys.stderr,
     )
+
+
+def _say_some(lines: list[str], what: str) -> None:
+    for line in lines[:_SHOWN]:
+        print(line, file=sys.stderr)
+    if (more := len(lines) - _SHOWN) > 0:
+        print(f"{what} {more:,} more (--json lists all)", file=sys.stderr)
+
+
+def _removal(removed: Removed) -> str:
+    n_documents = "" if removed.n_documents == 1 else f"{removed.n_documents:,} documents of "
+    return f"removed {n_documents}{removed.source}: {removed.reason}"

@@ -19,10 +19,10 @@ from sememe.collections.chunking.chunker import Chunker
 from sememe.collections.chunking.late import embed_late
 from sememe.collections.collection import Collection
 from sememe.collections.documents import Chunk, Document, is_lead_cut
-from sememe.collections.reading.files import FoundFile, Skipped, find_files
-from sememe.collections.reading.options import TABLES, ReadOptions
+from sememe.collections.reading.files import Skipped
+from sememe.collections.reading.options import ReadOptions
 from sememe.collections.reading.outline import ReadDocument
-from sememe.collections.reading.reader import facts_of, read_file
+from sememe.collections.sources import Files, Removed
 from sememe.collections.store import EmbeddedDocument, StoredDocument
 from sememe.engine.read_ahead import ReadAhead
 
@@ -40,6 +40,8 @@ class IndexReport:
     """What a run has done, in documents. described: only metadata changed. n_chunks: embedded. seconds: of the run.
 
     n_cut_titles: documents whose title or a heading was too long to be embedded whole before their chunks.
+    n_excluded: documents that stay, of files that are there and that this run's patterns pass over. removed: what
+    n_removed counts, by source.
     """
 
     n_added: int = 0
@@ -47,10 +49,12 @@ class IndexReport:
     n_described: int = 0
     n_unchanged: int = 0
     n_removed: int = 0
+    n_excluded: int = 0
     n_chunks: int = 0
     n_cut_titles: int = 0
     seconds: float = 0.0
     skipped: tuple[Skipped, ...] = ()
+    removed: tuple[Removed, ...] = ()
 
     def plus(self, other: IndexReport) -> IndexReport:
         """Both together; seconds are the later's."""
@@ -60,10 +64,12 @@ class IndexReport:
             self.n_described + other.n_described,
             self.n_unchanged + other.n_unchanged,
             self.n_removed + other.n_removed,
+            self.n_excluded + other.n_excluded,
             self.n_chunks + other.n_chunks,
             self.n_cut_titles + other.n_cut_titles,
             max(self.seconds, other.seconds),
             self.skipped + other.skipped,
+            self.removed + other.removed,
         )
 
 
@@ -77,20 +83,26 @@ def index_paths(
     chunker: Chunker,
     options: ReadOptions | None = None,
     *,
+    remove_excluded: bool = False,
     on_progress: Progress | None = None,
 ) -> IndexReport:
     """Bring a collection up to date with files and folders.
 
-    Documents that came from below these paths and are no longer there are removed; a file that cannot be read this time
-    keeps what is stored of it. Raises NotFound for a path that is not there, and what embedding and storing raise.
+    Documents that came from below these paths and are no longer there are removed. What is stored of a file stays where
+    the file cannot be read this time, and where it is there and the options pass over it (`include`, `exclude`,
+    `hidden`), unless remove_excluded. Raises NotFound for a path that is not there, and what embedding and storing raise.
     """
-    options = options or ReadOptions()
     started = time.perf_counter()
-    source = _Files(collection, paths, options)
-    done = _run(collection, source.read(), chunker, on_progress, started)
-    vanished = source.vanished()
-    removed = collection.delete(ids=vanished) if vanished else 0
-    return replace(done, n_removed=removed, seconds=time.perf_counter() - started)
+    files = Files(collection, paths, options or ReadOptions())
+    done = _run(collection, files.read(), chunker, on_progress, started)
+    gone = files.gone(with_excluded=remove_excluded)
+    return replace(
+        done,
+        n_removed=collection.delete(ids=gone.ids) if gone.ids else 0,
+        n_excluded=gone.n_excluded,
+        removed=gone.removed,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def index_documents(
@@ -103,57 +115,6 @@ def index_documents(
     """Add documents from anywhere, or replace those of their ids; nothing is removed."""
     started = time.perf_counter()
     return _run(collection, iter(documents), chunker, on_progress, started)
-
-
-class _Files:
-    """The documents of files, those left out that have not changed since, and at the end what has vanished."""
-
-    def __init__(self, collection: Collection, paths: Sequence[Path], options: ReadOptions) -> None:
-        self._collection, self._paths, self._options = collection, paths, options
-        self._seen: set[str] = set()
-        self._unreadable: list[str] = []
-
-    def read(self) -> Iterator[ReadDocument | Skipped | StoredDocument]:
-        """Documents to compare, what was left out, and stored documents whose file has not changed."""
-        for found in find_files(self._paths, self._options):
-            if isinstance(found, FoundFile) and (stored := self._unchanged(found)):
-                self._seen.add(stored.id)
-                yield stored
-                continue
-            for read in [found] if isinstance(found, Skipped) else read_file(found, self._options):
-                if isinstance(read, Skipped):
-                    self._unreadable.append(read.source)
-                    yield read
-                elif read.document.id in self._seen:
-                    yield Skipped(read.document.source, f"its id {read.document.id!r} has come before")
-                else:
-                    self._seen.add(read.document.id)
-                    yield read
-
-    def _unchanged(self, file: FoundFile) -> StoredDocument | None:
-        """What is stored of the file, if it has the same size and time. A table's rows are always compared."""
-        if file.kind in TABLES:
-            return None
-        stored = next(iter(self._collection.documents({"@id": str(file.path)})), None)
-        facts = facts_of(file)
-        same = stored is not None and all(stored.metadata.get(name) == value for name, value in facts.items())
-        return stored if same else None
-
-    def vanished(self) -> list[str]:
-        """Ids that are stored from below the paths, and were not met."""
-        ids = []
-        for path in self._paths:
-            root = str(path.absolute())
-            below = {"or": [{"@source": root}, {"@source": {"prefix": root.rstrip("/") + "/"}}]}
-            ids += [
-                stored.id
-                for stored in self._collection.documents(below)
-                if stored.id not in self._seen and not self._is_unreadable(stored.source)
-            ]
-        return list(dict.fromkeys(ids))
-
-    def _is_unreadable(self, source: str) -> bool:
-        return any(source == path or source.startswith(f"{path}/") for path in self._unreadable)
 
 
 @dataclass(frozen=True)
@@ -226,7 +187,7 @@ def _windows(
         for read in new:
             document, known = read.document, stored.get(read.document.id)
             if known is not None and known.content_hash == document.content_hash:
-                is_same = (known.source, known.metadata) == (document.source, document.metadata)
+                is_same = known.is_described_as(document)
                 if not is_same:
                     window.described.append(document)
                 counts = IndexReport(n_unchanged=1) if is_same else IndexReport(n_described=1)

@@ -85,7 +85,8 @@ def index_folder(
 ) -> Collection:
     """A collection of the files at `path`, kept in `folder` (or at an address) and brought up to date: made at the first call.
 
-    Files that cannot be read are left out, and logged.
+    Files that cannot be read are left out, and logged. As `index_paths`, it removes what is no longer there, and keeps what
+    `read` passes over.
     """
     collection, chunker = open_to_index(folder, embedder, chunking=chunking)
     try:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Metadata
-from sememe.collections.filters import Filter
+from sememe.collections.filters import Filter, kind_of
 from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors
 from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
@@ -70,6 +70,12 @@ class StoredDocument:
     metadata: Metadata
     content_hash: str
     n_chunks: int
+
+    def is_described_as(self, document: Document) -> bool:
+        """Whether source and metadata are the document's, each value of the same kind: in Python True equals 1."""
+        return (self.source, self.metadata) == (document.source, document.metadata) and all(
+            kind_of(value) == kind_of(document.metadata[name]) for name, value in self.metadata.items()
+        )
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _upsert_window(
     new = [document for document, stored in pairs if stored is None]
     same = [(document, stored) for document, stored in pairs if stored and stored.content_hash == document.content_hash]
     changed = [document for document, stored in pairs if stored and stored.content_hash != document.content_hash]
-    described = [d for d, stored in same if (d.source, d.metadata) != (stored.source, stored.metadata)]
+    described = [document for document, stored in same if not stored.is_described_as(document)]
     n_chunks = 0
     for some, chunks in in_windows([*new, *changed], chunker):
         store.upsert([preparation.with_words(one) for one in preparation.embedded(some, chunks, embedder)])

@@ -162,7 +162,7 @@ def test_columns_can_be_said(tmp_path: Path) -> None:
     path.write_text('key,head,one,two,price\nk1,H,"a\nb",c,3\nk2,H,d\n')
     columns = Columns(text=("one", "two"), title="head", id="key", metadata=("price",))
     (found,), (skipped,) = _read(path, ReadOptions(columns=columns))
-    assert found.document == Document("k1", "a\nb\nc", "H", str(path), {"price": "3"})
+    assert found.document == Document("k1", "a\nb\nc", "H", str(path), {"price": 3})
     assert str(found.outline.place_of(0, 5)) == "line 2-3"
     assert skipped == Skipped(f"{path}, line 4", "3 values, but the first line names 5 columns")
 

@@ -7,13 +7,17 @@ import gzip
 import io
 import json
 import math
+import shutil
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from sememe.collections.documents import MetadataValue, Place
+from sememe.collections.reading.column_types import ColumnType, cell_value, column_types
 from sememe.collections.reading.options import Columns, Kind
 from sememe.collections.reading.shape import Unreadable, missing
 from sememe.records import ID_COLUMNS, TEXT_COLUMNS
@@ -21,6 +25,8 @@ from sememe.records import ID_COLUMNS, TEXT_COLUMNS
 # Rows of a Parquet file in memory at once.
 _BATCH_ROWS = 1024
 _MAX_FIELD = 1 << 30
+# What reading packed data raises.
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True)
@@ -42,27 +48,67 @@ class BadRow:
     reason: str
 
 
+Bytes = BinaryIO | gzip.GzipFile
+
 Raw = Iterator[tuple[Place, Mapping[str, object] | str]]
 """Place and columns of each row; a text in their place says why there are none."""
+
+Value = Callable[[str, object], MetadataValue | None]
+"""(column, what stands in it) to its value as metadata; None where it is none."""
 
 
 def read_rows(path: Path, kind: Kind, columns: Columns, encoding: str) -> Iterator[Row | BadRow]:
     """The rows of a file, streamed. Raises Unreadable for a file that cannot be read at all, or no further."""
     try:
         if kind == "parquet":
-            yield from _mapped(_parquet(path), columns)
+            yield from _mapped(_parquet(path), columns, _given)
             return
         with path.open("rb") as raw:
             unpacked = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
             yield from read_row_stream(unpacked, kind, columns, encoding)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+    except _DAMAGED as exc:
         raise Unreadable(f"the gzip data are damaged or cut off: {exc}") from exc
 
 
-def read_row_stream(
-    stream: BinaryIO | gzip.GzipFile, kind: Kind, columns: Columns, encoding: str
-) -> Iterator[Row | BadRow]:
-    """The rows of JSON lines, CSV or TSV. Raises Unreadable."""
+def read_row_stream(stream: Bytes, kind: Kind, columns: Columns, encoding: str) -> Iterator[Row | BadRow]:
+    """The rows of JSON lines, CSV or TSV. Raises Unreadable.
+
+    CSV and TSV are read twice, first for the types of their columns: a stream that can be read once is put on disk.
+    """
+    if kind == "jsonl":
+        with _lines(stream, kind, encoding) as lines:
+            yield from _mapped(_json_lines(lines), columns, _given)
+    elif not stream.seekable():
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            yield from read_row_stream(copy, kind, columns, encoding)
+    else:
+        start = stream.tell()
+        types = _types(stream, kind, encoding)
+        stream.seek(start)
+        with _lines(stream, kind, encoding) as lines:
+            yield from _mapped(
+                _delimited(lines, kind), columns, lambda name, cell: cell_value(str(cell), types.get(name, "text"))
+            )
+
+
+def _types(stream: Bytes, kind: Kind, encoding: str) -> Mapping[str, ColumnType]:
+    """Of a table's columns, as far as it can be read: who reads its rows is told where that ends, and why."""
+
+    def rows() -> Generator[Mapping[str, str]]:
+        with suppress(Unreadable, *_DAMAGED), _lines(stream, kind, encoding) as lines:
+            for _, row in _delimited(lines, kind):
+                if not isinstance(row, str):
+                    yield row
+
+    with closing(rows()) as readable:
+        return column_types(readable)
+
+
+@contextmanager
+def _lines(stream: Bytes, kind: Kind, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """Its text; the stream stays open. Raises Unreadable for what is not of the encoding."""
     # A byte order mark is left out; for other encodings than UTF-8 the codec does that.
     lines = io.TextIOWrapper(
         stream,  # type: ignore[arg-type]  # a GzipFile is what it takes; the stubs know no protocol for it
@@ -70,7 +116,7 @@ def read_row_stream(
         newline="" if kind in ("csv", "tsv") else "\n",
     )
     try:
-        yield from _mapped(_json_lines(lines) if kind == "jsonl" else _delimited(lines, kind), columns)
+        yield lines
     except UnicodeDecodeError as exc:
         raise Unreadable(
             f"byte 0x{exc.object[exc.start]:02x} is not {encoding}; say its encoding (--encoding), or convert the file"
@@ -94,7 +140,7 @@ def _json_lines(lines: io.TextIOWrapper) -> Raw:
         yield Place("line", number, number), row if isinstance(row, dict) else "it is no JSON object"
 
 
-def _delimited(lines: io.TextIOWrapper, kind: Kind) -> Raw:
+def _delimited(lines: io.TextIOWrapper, kind: Kind) -> Iterator[tuple[Place, dict[str, str] | str]]:
     csv.field_size_limit(_MAX_FIELD)  # the process's; the default (128 KB) would refuse long documents
     parser = csv.reader(lines, delimiter="\t" if kind == "tsv" else ",", strict=True)
     try:
@@ -131,7 +177,7 @@ def _parquet(path: Path) -> Raw:
         raise Unreadable(f"it is no Parquet file, or damaged: {exc}") from exc
 
 
-def _mapped(raw: Raw, columns: Columns) -> Iterator[Row | BadRow]:
+def _mapped(raw: Raw, columns: Columns, value_of: Value) -> Iterator[Row | BadRow]:
     """Each row with its columns mapped; the mapping is chosen by the first row's columns, and again where one lacks them."""
     known: _Mapping | None = None
     for place, row in raw:
@@ -141,7 +187,7 @@ def _mapped(raw: Raw, columns: Columns) -> Iterator[Row | BadRow]:
         chosen = known if known is not None and known.fits(row) else _choose(row, columns)
         if isinstance(chosen, _Mapping):
             known = chosen
-            yield chosen.row(place, row)
+            yield chosen.row(place, row, value_of)
         else:
             yield BadRow(place, chosen)
 
@@ -156,7 +202,7 @@ class _Mapping:
     def fits(self, row: Mapping[str, object]) -> bool:
         return all(name in row for name in self.text)
 
-    def row(self, place: Place, row: Mapping[str, object]) -> Row | BadRow:
+    def row(self, place: Place, row: Mapping[str, object], value_of: Value) -> Row | BadRow:
         texts = [row[name] for name in self.text]
         wrong = next((name for name in self.text if not isinstance(row[name], str | None)), None)
         if wrong is not None:
@@ -169,8 +215,9 @@ class _Mapping:
             return BadRow(place, "it has no text")
         # JSON can spell lone surrogates, which no UTF-8 can hold.
         text, title = (some.encode("utf-8", "replace").decode("utf-8") for some in (text, title))
-        metadata = {name: value for name, value in row.items() if self.keep(name) and _is_value(value)}
-        return Row(place, _word(row.get(self.id)) if self.id else "", title, text, metadata)  # type: ignore[arg-type]
+        kept = ((name, value_of(name, given)) for name, given in row.items() if self.keep(name))
+        metadata = {name: value for name, value in kept if value is not None}
+        return Row(place, _word(row.get(self.id)) if self.id else "", title, text, metadata)
 
 
 def _choose(row: Mapping[str, object], columns: Columns) -> _Mapping | str:
@@ -194,8 +241,10 @@ def _choose(row: Mapping[str, object], columns: Columns) -> _Mapping | str:
     )
 
 
-def _is_value(value: object) -> bool:
-    return isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+def _given(_name: str, value: object) -> MetadataValue | None:
+    """What JSON and Parquet say has its type already; null, lists and what is not finite are no values."""
+    is_value = isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_value else None  # type: ignore[return-value]
 
 
 def _word(value: object) -> str:
