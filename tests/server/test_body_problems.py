@@ -40,7 +40,7 @@ from sememe.server.problems import ProblemError
             {"input": "a", "embedding_type": []},
             "embedding_type: Input should be 'float', 'base64', 'binary', ",
         ),
-        (EmbedBody, {"inputs": [["a"]]}, "inputs.0: Input should be a valid integer, or a valid string"),
+        (EmbedBody, {"inputs": [["a"]]}, "inputs.0: Input should be a valid string, or a valid integer"),
         (EmbedBody, {"inputs": {"a": 1}}, "inputs: Input should be a valid string, or a valid array"),
         (SimilarityBody, {"inputs": {"source_sentence": "a"}}, "inputs.sentences: Field required"),
         (SimilarityBody, {"inputs": {"source_sentence": 1, "sentences": [2, 3]}}, "inputs.source_sentence: "),

@@ -71,7 +71,7 @@ class EmbeddingsBody(asked.Asked):
     """What Jina's `/v1/embeddings` takes. encoding_type: what LlamaIndex's Jina client calls embedding_type."""
 
     model: asked.Text | None = None
-    input: asked.Text | list[asked.Text | asked.InputObject]
+    input: Annotated[asked.Text | list[asked.Text] | list[asked.Text | asked.InputObject], asked.FIRST_FIT]
     embedding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
     encoding_type: EmbeddingType | Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None

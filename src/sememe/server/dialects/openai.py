@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -70,10 +70,9 @@ DIALECT = OpenAiDialect()
 class EmbeddingsBody(asked.Asked):
     """What `/v1/embeddings` takes. An input may be an object with its text, as Jina's clients send it."""
 
-    # The first that fits, which is mostly the first or second: looking for the best takes half as long again.
     input: Annotated[
         asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds] | list[asked.Text | asked.InputObject],
-        Field(union_mode="left_to_right"),
+        asked.FIRST_FIT,
     ]
     model: asked.Text | None = None
     encoding_format: Literal["float", "base64"] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
@@ -21,7 +21,9 @@ def side(truncate: bool | str | None, direction: Direction | None) -> Truncation
 class EmbedBody(asked.Asked):
     """What `/embed` and its kin take. Token ids are of the model's own vocabulary. model: ours, where there are several."""
 
-    inputs: asked.Text | asked.TokenIds | list[asked.Text | asked.TokenIds]
+    inputs: Annotated[
+        asked.Text | list[asked.Text] | asked.TokenIds | list[asked.Text | asked.TokenIds], asked.FIRST_FIT
+    ]
     model: asked.Text | None = None
     normalize: asked.Flag | None = None
     truncation_direction: Direction | None = None

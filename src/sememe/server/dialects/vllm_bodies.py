@@ -12,7 +12,7 @@ from sememe.server.problems import Problem, ProblemError
 from sememe.server.service import Service
 from sememe.server.wire_numbers import Endianness, WireDtype
 
-_Inputs = asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds]
+_Inputs = Annotated[asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds], asked.FIRST_FIT]
 _MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 _TruncatePromptTokens = Annotated[int, Field(ge=-1, le=1_000_000_000, strict=True)]
 # What use_activation was called before, which vLLM refuses too.
