@@ -212,6 +212,18 @@ def test_vllm_takes_ids_of_the_models_own_tokenizer_where_nobody_sends_others(
         assert (refused.status_code, "another" in refused.json()["error"]["message"]) == (400, True)
 
 
+@pytest.mark.parametrize(("path", "field"), [("/embed", "inputs"), ("/pooling", "input")])
+def test_ids_of_another_tokenizer_are_refused(http: httpx2.Client, embedder: Embedder, path: str, field: str) -> None:
+    tokens, tokenizer = embedder.tokenize(TEXTS)[1].ids.tolist(), embedder.loaded.engine.checkpoint.tokenizer
+    for right in (tokens, tokens[1:-1]):  # with the special tokens around, or without
+        assert http.post(path, json={field: [right]}).status_code == 200
+    unknown = tokenizer.special.unk
+    for wrong in (tokens[1:], [*tokens[:2], unknown, tokens[-1]], [tokens[-1], *tokens[1:-1], tokens[0]]):
+        refused = http.post(path, json={field: [tokens, wrong]})
+        assert refused.status_code in (400, 422)
+        assert "Input 1 is token ids that this model's tokenizer does not make" in refused.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "says"),
     [

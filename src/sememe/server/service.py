@@ -203,10 +203,30 @@ class Service:
         return [text[: int(end[-1])] if len(end) else text for text, end in zip(texts, ends, strict=True)]
 
     async def texts_of(self, model: EmbeddingModel | ScoringModel, inputs: Sequence[str | Sequence[int]]) -> list[str]:
-        """The inputs as texts, those that are token ids of the model's own vocabulary decoded. Raises as `decode`."""
+        """The inputs as texts, those that are token ids of the model's own vocabulary decoded.
+
+        Raises InputError for ids that the model's tokenizer does not make of the text they spell, with its special tokens or
+        without: they are another tokenizer's, or would be other tokens once they are a text.
+        """
         ids = [one for one in inputs if not isinstance(one, str)]
-        decoded = iter(await self.decode(model, ids)) if ids else iter(())
-        return [one if isinstance(one, str) else next(decoded) for one in inputs]
+        if not ids:
+            return [one for one in inputs if isinstance(one, str)]
+        decoded, tokenizer = await self.decode(model, ids), model.engine.checkpoint.tokenizer
+
+        def is_spelled(row: Sequence[int], text: str) -> bool:
+            return any(list(row) == tokenizer.spell(text, special=special).ids.tolist() for special in (True, False))
+
+        same = await asyncio.to_thread(lambda: [is_spelled(*pair) for pair in zip(ids, decoded, strict=True)])
+        texts, spelled = iter(decoded), iter(same)
+        found = []
+        for i, one in enumerate(inputs):
+            if not isinstance(one, str) and not next(spelled):
+                raise InputError(
+                    f"Input {i} is token ids that this model's tokenizer does not make of the text they spell. Ids of another "
+                    "tokenizer mean other words here: send texts."
+                )
+            found.append(one if isinstance(one, str) else next(texts))
+        return found
 
     async def decode(
         self, model: EmbeddingModel | ScoringModel, ids: Sequence[Sequence[int]], *, special: bool = False

@@ -42,6 +42,9 @@ class Calls:
         """One dense vector."""
         started = time.perf_counter_ns()
         dimensions = request.dimensions if request.HasField("dimensions") else None
+        model = self.service.models.embedder(given.model)
+        if "dense" not in model.embedder.outputs:
+            raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not dense ones.")
         options = self._options(request, normalize=request.normalize, dimensions=dimensions)
         embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
         dense = np.asarray(embedded.embeddings.dense, np.float32)
