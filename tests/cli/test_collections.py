@@ -91,8 +91,10 @@ def test_numbers_of_a_csv_are_filtered_as_numbers(docs: Path) -> None:
     assert [hit["metadata"] for hit in found["hits"]] == [{"year": 2021}]
 
 
-def test_filters(docs: Path) -> None:
+def test_filters(docs: Path, caplog: pytest.LogCaptureFixture) -> None:
     _index(docs, "-c", "d")
+    assert "nothing found" in _run("search", "-c", "d", "refunds", "--where", '{"kin": "text"}').stderr
+    assert caplog.messages == ["No document has the field 'kin' that the filter names."]
     found = json.loads(_run("search", "-c", "d", "refunds", "--where", '{"kind": "text"}', "--json").stdout)
     assert [Path(hit["source"]).name for hit in found["hits"]] == ["lyon.txt"]
     with pytest.raises(InputError, match="is no JSON"):

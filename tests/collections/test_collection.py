@@ -213,3 +213,43 @@ def test_an_empty_collection_finds_nothing(tmp_path: Path, embedder: FakeEmbedde
         assert collection.upsert([Document("empty", "")]) == UpsertReport(added=1)
         assert collection.search("amber", where={"@id": "empty"}) == []
         assert collection.count().documents == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"yeer": {">=": 2020}}, "No document has the field 'yeer' that the filter names."),
+        ({"id": "doc-1"}, "No document has the field 'id' that the filter names; the documents' own is @id."),
+        ({"note": {"exists": True}}, "No document has the field 'note'"),
+        (
+            {"word": {"<": 5}},
+            "compares 'word' with numbers, and the documents hold text in it. Values of different kinds",
+        ),
+        (
+            {"not": {"or": [{"third": "1"}, {"third": {"prefix": "1"}}]}},
+            "'third' with text, and the documents hold numbers",
+        ),
+        ({"third": {"in": [True, False]}}, "'third' with truth values, and the documents hold numbers"),
+        ({"@id": {"!=": 7}}, "'@id' with numbers, and the documents hold text"),
+        ({"mixed": {">": 5}}, "compares 'mixed' with numbers, and in some documents it holds text."),
+        ({"mixed": {"in": [5, "5"]}, "word": "reef", "third": {"in": [1, "1"]}}, ""),
+        ({"mixed": {"exists": False}, "@source": {"prefix": "x"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_filter_asks_in_vain_is_said_once(
+    collection: Collection, caplog: pytest.LogCaptureFixture, where: dict[str, object], words: str
+) -> None:
+    collection.upsert([Document("a", "a", metadata={"mixed": 5}), Document("b", "b", metadata={"mixed": "5"})])
+    for _ in range(2):
+        collection.search("amber", where=where)
+        collection.more_like("doc-1", where=where)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == bool(words)
+    assert all(words in one for one in said)
+
+
+def test_ever_other_fields_fill_no_log(collection: Collection, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(300):
+        collection.search("amber", where={f"field-{i}": 1})
+    assert 100 < len(caplog.records) <= 200

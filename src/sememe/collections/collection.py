@@ -22,7 +22,8 @@ from sememe.collections.embedding import (
     needed,
     query_options,
 )
-from sememe.collections.filters import Filter, In, kind_of, parse_filter
+from sememe.collections.filter_doubts import doubt_of, kinds_asked
+from sememe.collections.filters import Filter, In, Kind, kind_of, parse_filter
 from sememe.collections.hits import Hit
 from sememe.collections.options import CollectionOptions, Retriever, SearchOptions
 from sememe.collections.preparing import Preparation
@@ -36,6 +37,9 @@ from sememe.lexical import Analyzer, analyze
 from sememe.records import Output, TextEmbedder
 
 logger = logging.getLogger(__name__)
+
+# Of filters, in one opened collection: who sends ever other names fills no memory and no log.
+_MOST_FIELDS_CHECKED = 200
 
 
 class Collection:
@@ -51,6 +55,7 @@ class Collection:
         self.store, self.about, self.embedder, self._chunker = store, about, embedder, chunker
         self._analyzer = Analyzer(language=about.options.language)
         self._preparation = Preparation(about, self._analyzer)
+        self._asked_before: set[tuple[str, frozenset[Kind]]] = set()
         if embedder is not None:
             check_space(about, embedder)
         if about.options.lexical and self._analyzer.fingerprint != about.analysis:
@@ -170,13 +175,15 @@ class Collection:
         """The k best chunks, best first. where: a filter. rerank: reads the best candidates again. with_text: the
         documents' whole text in the hits.
 
-        Raises InputError for what the collection keeps nothing for, and for a filter that is not of the language.
+        A filter on a field that no document has, or that is compared with another kind of value than documents have in it,
+        is logged as a warning, once for each field. Raises InputError for what the collection keeps nothing for, and for a
+        filter that is not of the language.
         """
         options = options or SearchOptions()
         retrievers = resolve_mode(options.mode, self.about.options)
         outputs: tuple[Output, ...] = tuple(kind for kind in self.about.options.outputs if kind in retrievers)
         asked = self._query(query, outputs, with_words="lexical" in retrievers)
-        tree = _parsed(where)
+        tree = self._filter(where)
         return search(
             self.store, asked, k, options, retrievers=retrievers, where=tree, rerank=rerank, with_text=with_text
         )
@@ -210,7 +217,19 @@ class Collection:
         if text is not None and self.about.options.lexical:
             retrievers, words = ["dense", "lexical"], tuple(analyze(text, self._analyzer))
         query = Query(text or "", words, np.asarray(vector, np.float32))
-        return search(self.store, query, k, options, retrievers=retrievers, where=_parsed(where), with_text=with_text)
+        tree = self._filter(where)
+        return search(self.store, query, k, options, retrievers=retrievers, where=tree, with_text=with_text)
+
+    def _filter(self, where: Mapping[str, object] | None) -> Filter | None:
+        """Parsed. What it asks in vain of a field is logged: it finds less than was meant, and is no error."""
+        tree = _parsed(where)
+        if tree is not None:
+            for field, kinds in kinds_asked(tree).items():
+                if (field, kinds) not in self._asked_before and len(self._asked_before) < _MOST_FIELDS_CHECKED:
+                    self._asked_before.add((field, kinds))
+                    if doubt := doubt_of(field, kinds, self.store.kinds_of):
+                        logger.warning("%s", doubt)
+        return tree
 
     def more_like(self, document_id: str, k: int = 10, *, where: Mapping[str, object] | None = None) -> list[Hit]:
         """The k documents nearest to a stored one, each by its nearest chunk; without itself.

@@ -9,7 +9,9 @@
 
 `@id`, `@source` and `@title` are the document's own fields; every other key is one of its metadata.
 Strings compare with strings (by code point), numbers with numbers, bools with bools; a comparison of two kinds, or with a
-field that is not there, is false. `!=` is the opposite of `=`, so it is true where the field is not there.
+field that is not there, is false. `!=` is the opposite of `=`, so it is true where the field is not there. A search logs a
+warning where a field is in no document, or of another kind than what it is compared with (`filter_doubts`). Dates are text:
+ISO 8601 of one form compares as dates do.
 """
 
 from __future__ import annotations
@@ -145,17 +147,17 @@ def kind_of(value: MetadataValue) -> Kind:
 
 def _parse(where: object, place: str, depth: int) -> Filter:
     if not isinstance(where, Mapping):
-        raise InputError(f"{place} is {_shown(where)}; expected a dictionary such as {{'language': 'de'}}.")
+        raise InputError(f"{place} is {shown(where)}; expected a dictionary such as {{'language': 'de'}}.")
     if depth > _DEEPEST:
         raise InputError(f"{place} is nested more than {_DEEPEST} deep.")
-    parts = [_parse_entry(key, value, f"{place}.{_shown(key)}", depth) for key, value in where.items()]
+    parts = [_parse_entry(key, value, f"{place}.{shown(key)}", depth) for key, value in where.items()]
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
 def _parse_entry(key: object, value: object, place: str, depth: int) -> Filter:
     if key in ("and", "or"):
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > _MOST_PARTS:
-            raise InputError(f"{place} is {_shown(value)}; expected a list of at most {_MOST_PARTS:,} filters.")
+            raise InputError(f"{place} is {shown(value)}; expected a list of at most {_MOST_PARTS:,} filters.")
         parts = tuple(_parse(part, f"{place}[{i}]", depth + 1) for i, part in enumerate(value))
         return And(parts) if key == "and" else Or(parts)
     if key == "not":
@@ -182,14 +184,14 @@ def _parse_test(field: str, word: object, operand: object, place: str) -> Filter
             return _in(field, operand, place)
         case "exists":
             if not isinstance(operand, bool):
-                raise InputError(f"{place}: exists is {_shown(operand)}; expected true or false.")
+                raise InputError(f"{place}: exists is {shown(operand)}; expected true or false.")
             return Exists(field) if operand else Not(Exists(field))
         case "prefix":
             check_text(operand, place, "prefix")
             assert isinstance(operand, str)
             return Prefix(field, operand)
         case _:
-            raise InputError(f"{place}: {_shown(word)} is no comparison; expected one of {_known()}.")
+            raise InputError(f"{place}: {shown(word)} is no comparison; expected one of {_known()}.")
 
 
 def _comparison(field: str, operator: Operator, operand: object, place: str) -> Compare:
@@ -202,7 +204,7 @@ def _comparison(field: str, operator: Operator, operand: object, place: str) -> 
 
 def _in(field: str, operand: object, place: str) -> In:
     if isinstance(operand, str | bytes) or not isinstance(operand, Sequence | set | frozenset):
-        raise InputError(f"{place}: in is {_shown(operand)}; expected a list of values.")
+        raise InputError(f"{place}: in is {shown(operand)}; expected a list of values.")
     if len(operand) > _MOST_PARTS:
         raise InputError(f"{place}: in has {len(operand):,} values; expected at most {_MOST_PARTS:,}.")
     values: list[MetadataValue] = []
@@ -217,6 +219,7 @@ def _known() -> str:
     return ", ".join((*get_args(Operator), *_WORDS))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """As Python writes it, 80 characters at most."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Metadata
-from sememe.collections.filters import Filter, kind_of
+from sememe.collections.filters import Filter, Kind, kind_of
 from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors
 from sememe.records import MultiVectorEmbeddings, SparseEmbeddings
@@ -150,6 +150,10 @@ class VectorStore(Protocol):
 
     def document(self, document_id: str) -> Document:
         """The document as it was given. Raises NotFound."""
+        ...
+
+    def kinds_of(self, field: str) -> frozenset[Kind]:
+        """The kinds of values that documents have in a metadata field; none where no document has it."""
         ...
 
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from tests.collections.stores.conftest import Place
 from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Metadata
 from sememe.collections.documents import Place as Span
-from sememe.collections.filters import matches, parse_filter
+from sememe.collections.filters import kind_of, matches, parse_filter
 from sememe.collections.options import CollectionOptions, Metric
 from sememe.collections.store import EmbeddedDocument, Scored, VectorStore
 from sememe.errors import InputError, NotFound
@@ -272,6 +272,27 @@ def test_filters_let_through_what_python_would(place: Place) -> None:
         assert [one.id for one in store.documents(tree)] == expected, where
         found = store.dense(query, 100, tree)
         assert sorted(stored.document.id for stored in store.chunks([one.key for one in found])) == expected, where
+    store.close()
+
+
+def test_which_kinds_of_values_a_field_has(place: Place) -> None:
+    values: dict[str, list[str | int | float | bool]] = {
+        "text": ["", "a"], "number": [-5, 2**60], "fraction": [-0.5], "zero": [0], "bool": [False],
+        "mixed": ["1", 1], "all": ["x", -1e300, True], "it's; \0": [1], "k" * 300: ["x"],
+    }  # fmt: skip
+    documents = [
+        Document(f"{field[:9]}{i}", "x", metadata={field: value})
+        for field, of_it in values.items()
+        for i, value in enumerate(of_it)
+    ]
+    store = place.create(about())
+    assert store.kinds_of("text") == frozenset()
+    store.upsert(embedded(documents, n_chunks=1))
+    for field, of_it in values.items():
+        assert store.kinds_of(field) == set(map(kind_of, of_it)), field
+    assert store.kinds_of("absent") == store.kinds_of("k" * 299) == frozenset()
+    store.delete_where(parse_filter({"mixed": 1}))
+    assert store.kinds_of("mixed") == {"text"}
     store.close()
 
 

@@ -22,6 +22,7 @@ from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded import writing
 from sememe.collections.embedded.codec import Floats, VectorCodec, codec_of
 from sememe.collections.embedded.dense import SlotScores, best_of
+from sememe.collections.embedded.filter_sql import KINDS
 from sememe.collections.embedded.index import Index, matching
 from sememe.collections.embedded.lists import score_lists, unpack_sparse
 from sememe.collections.embedded.next_space import EmbeddedNextSpace, begin_next, read_next
@@ -29,7 +30,7 @@ from sememe.collections.embedded.schema import by_keys
 from sememe.collections.embedded.state import remove_index
 from sememe.collections.embedded.truth import WAIT_SECONDS, Truth, create_truth
 from sememe.collections.embedded.words import bm25_parts, bm25_scores, dot_scores
-from sememe.collections.filters import Filter
+from sememe.collections.filters import Filter, Kind
 from sememe.collections.other_vectors import OtherVectors, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
 from sememe.errors import InputError, NotFound
@@ -224,6 +225,13 @@ class EmbeddedStore:
             raise NotFound(f"There is no document {document_id!r} in the collection {self.folder.name}.")
         id, text, title, source, metadata = found
         return Document(id, text, title, source, json.loads(metadata))
+
+    def kinds_of(self, field: str) -> frozenset[Kind]:
+        sql = "SELECT 1 FROM fields WHERE key = ? AND kind = ? LIMIT 1"
+        with self.reading():
+            return frozenset(
+                kind for kind, number in KINDS.items() if self.truth.reader.execute(sql, (field, number)).fetchone()
+            )
 
     def count(self) -> Counts:
         with self.reading():

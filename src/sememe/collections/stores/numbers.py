@@ -14,10 +14,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sememe.collections.documents import Document, MetadataValue
-from sememe.collections.filters import OWN_FIELDS, And, Compare, Exists, Filter, In, Not, Operator, Or, Prefix, kind_of
+from sememe.collections.filters import (
+    OWN_FIELDS,
+    And,
+    Compare,
+    Exists,
+    Filter,
+    In,
+    Kind,
+    Not,
+    Operator,
+    Or,
+    Prefix,
+    kind_of,
+)
 
 Sign = Literal["=", "!=", "<=", ">="]
 
+_LETTERS: dict[Kind, str] = {"text": "p", "number": "n", "bool": "b"}
 _TEXT_BYTES = 6
 # Whole numbers from here on share a float with their neighbours.
 _EXACT = 2**53
@@ -91,6 +105,12 @@ def condition(tree: Filter, *, negated: bool = False) -> Condition:
             return _unlike(tree) if negated else _like(tree)
 
 
+def of_kind(field: str, kind: Kind) -> Condition:
+    """Lets through the documents whose field is of that kind."""
+    name = f"{_name(field)}{_LETTERS[kind]}"
+    return AnyOf((Test(name, ">=", 0), Test(name, "<=", 0)))
+
+
 def _of_field(key: str, value: MetadataValue) -> Iterator[tuple[str, int | float]]:
     name = _name(key)
     yield f"{name}e", 1
@@ -135,7 +155,7 @@ def _like(tree: Compare) -> Condition:
 def _unlike(tree: Compare) -> Condition:
     """Of another kind, not there, or compared otherwise."""
     name = _name(tree.field)
-    letter = {"text": "t" if tree.operator == "=" else "p", "number": "n", "bool": "b"}[tree.kind]
+    letter = "t" if tree.kind == "text" and tree.operator == "=" else _LETTERS[tree.kind]
     if tree.operator != "=":
         otherwise = _like(Compare(tree.field, _OPPOSITE[tree.operator], tree.value, tree.kind))
     elif tree.kind == "number" and abs(tree.value) >= _EXACT:  # type: ignore[arg-type] # a number

@@ -21,7 +21,7 @@ from sememe.collections.about import About
 from sememe.collections.documents import Document
 from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
-from sememe.collections.filters import Filter
+from sememe.collections.filters import Filter, Kind
 from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
@@ -36,7 +36,7 @@ from sememe.collections.stores.pgvector_connection import (
     translated,
     use_schema,
 )
-from sememe.collections.stores.pgvector_filters import Parameter, condition, given_text
+from sememe.collections.stores.pgvector_filters import COLUMNS, Parameter, condition, given_text
 from sememe.collections.stores.pgvector_next import Access, begin_next, next_space
 from sememe.errors import CollectionMismatch, InputError, NotFound, SememeError
 from sememe.records import SparseEmbeddings
@@ -251,6 +251,10 @@ class PgVectorStore:
             sparse_of([weights[key] for key in wanted]) if "sparse" in outputs else None,
             unpack_lists([lists[key] for key in wanted], self.about.dimension) if "multi_vector" in outputs else None,
         )
+
+    def kinds_of(self, field: str) -> frozenset[Kind]:
+        with self.reading():
+            return frozenset(kind for kind in COLUMNS if self._asked(asking.holding(field, kind)))
 
     def count(self) -> Counts:
         sql = "SELECT (SELECT count(*) FROM documents), n_chunks, generation FROM about"

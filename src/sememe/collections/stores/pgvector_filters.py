@@ -11,7 +11,7 @@ Parameter = str | Decimal | bool | list[str] | list[Decimal] | list[bool]
 
 # The index over text holds so many characters: an entry of PostgreSQL's B-tree has at most 2,704 bytes.
 INDEXED_CHARACTERS = 256
-_COLUMNS: dict[Kind, str] = {"text": "text", "number": "number", "bool": "bool"}
+COLUMNS: dict[Kind, str] = {"text": "text", "number": "number", "bool": "bool"}
 _OWN = {"@id": "id", "@source": "source", "@title": "title"}
 
 
@@ -78,13 +78,13 @@ def _of_field(tree: Compare | In | Exists | Prefix, parameters: list[Parameter])
                 rough = operator if operator in ("=", "<=", ">=") else f"{operator}="
                 return f"left(text, {INDEXED_CHARACTERS}) {rough} %s AND text {operator} %s"
             parameters.append(_number_or_bool(value))
-            return f"{_COLUMNS[kind]} {operator} %s"
+            return f"{COLUMNS[kind]} {operator} %s"
         case In(_, values, kinds):
             return _in(values, kinds, parameters)
 
 
 def _in(values: tuple[MetadataValue, ...], kinds: tuple[Kind, ...], parameters: list[Parameter]) -> str:
-    of = {kind: [v for v, its in zip(values, kinds, strict=True) if its == kind] for kind in _COLUMNS}
+    of = {kind: [v for v, its in zip(values, kinds, strict=True) if its == kind] for kind in COLUMNS}
     texts = [stored_text(str(value)) for value in of["text"]]
     parameters += [[text[:INDEXED_CHARACTERS] for text in texts], texts]
     parameters += [[Decimal(value) for value in of["number"]], [bool(value) for value in of["bool"]]]

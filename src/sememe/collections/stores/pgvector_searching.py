@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sememe.collections.about import About
-from sememe.collections.filters import Filter
+from sememe.collections.filters import Filter, Kind
 from sememe.collections.stores import pgvector_schema as schema
-from sememe.collections.stores.pgvector_filters import Parameter, condition
+from sememe.collections.stores.pgvector_filters import COLUMNS, INDEXED_CHARACTERS, Parameter, condition, stored_text
 from sememe.lexical.bm25 import K1, B
 from sememe.records import SparseEmbeddings
 
@@ -35,6 +35,14 @@ def count_up_to(n: int, where: Filter) -> Asked:
     """How many chunks the filter lets through, n at most."""
     allowed, parameters = _allowed(where)
     return Asked(f"SELECT count(*) FROM (SELECT 1 FROM chunks WHERE {allowed} LIMIT {n}) s", parameters)
+
+
+def holding(field: str, kind: Kind) -> Asked:
+    """A row if some document's field is of that kind, else none."""
+    key = stored_text(field)
+    of_key = f"left(key, {INDEXED_CHARACTERS}) = %s AND key = %s"
+    sql = f"SELECT 1 FROM fields WHERE {of_key} AND {COLUMNS[kind]} IS NOT NULL LIMIT 1"
+    return Asked(sql, [key[:INDEXED_CHARACTERS], key])
 
 
 def nearest_by_index(vector: str, k: int, where: Filter | None, about: About) -> Asked:

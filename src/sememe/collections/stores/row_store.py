@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,11 @@ from sememe.collections.about import About
 from sememe.collections.documents import Chunk, Document, Place
 from sememe.collections.embedded.codec import VectorCodec, codec_of
 from sememe.collections.embedded.writing import check_upsert
-from sememe.collections.filters import Filter, matches
+from sememe.collections.filters import Filter, Kind, matches
 from sememe.collections.next_space import NextSpace
 from sememe.collections.other_vectors import OtherVectors, sparse_of, unpack_list, unpack_lists
 from sememe.collections.store import Counts, EmbeddedDocument, Scored, StoredChunk, StoredDocument
-from sememe.collections.stores.numbers import ALWAYS, All, Condition, Test, condition, number_of, numbers_of
+from sememe.collections.stores.numbers import ALWAYS, All, Condition, Test, condition, number_of, numbers_of, of_kind
 from sememe.collections.stores.row_records import (
     FIRST,
     KIND,
@@ -50,6 +51,8 @@ from sememe.similarity import maxsim
 
 _MOST_ASKED = 16_000  # what Milvus gives at once
 _AT_ONCE = 200
+# One record a document.
+_HEADS = (Test(KIND, "=", KINDS["head"]), Test(FIRST, "=", 1))
 
 
 class RowStore:
@@ -185,9 +188,7 @@ class RowStore:
         return self.chunks([chunk_key(owner, i) for i in range(n_chunks)], with_text=True)
 
     def documents(self, where: Filter | None = None) -> Iterator[StoredDocument]:
-        rough = All(
-            (Test(KIND, "=", KINDS["head"]), Test(FIRST, "=", 1), ALWAYS if where is None else condition(where))
-        )
+        rough = All((*_HEADS, ALWAYS if where is None else condition(where)))
         owners = [json.loads(record)["owner"] for record in self._rows.scan(rough)]
         heads = self._heads(owners).values()
         kept = [head for head in heads if where is None or matches(where, head[0])]
@@ -214,8 +215,11 @@ class RowStore:
             unpack_lists([lists[key] for key in wanted], self.about.dimension) if "multi_vector" in outputs else None,
         )
 
+    def kinds_of(self, field: str) -> frozenset[Kind]:
+        return frozenset(kind for kind in get_args(Kind) if self._rows.count(All((*_HEADS, of_kind(field, kind)))))
+
     def count(self) -> Counts:
-        n = self._rows.count(All((Test(KIND, "=", KINDS["head"]), Test(FIRST, "=", 1))))
+        n = self._rows.count(All(_HEADS))
         state = self._texts("state", [0])
         return Counts(n, self._rows.count_vectors(), int(state.get(0, "0")))
 
