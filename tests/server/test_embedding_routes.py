@@ -47,7 +47,10 @@ def prompted(embedder: Embedder) -> Iterator[Embedder]:
 def http(embedder: Embedder, three_kinds: Embedder, prompted: Embedder) -> Iterator[httpx2.Client]:
     served = {"tiny": embedder, "three": three_kinds, "prompted": prompted}
     models = Models([EmbeddingModel(name, one) for name, one in served.items()])
-    with run(models, OPTIONS) as running, httpx2.Client(base_url=running.url, timeout=30) as client:
+    with (
+        run(models, replace(OPTIONS, max_inputs=300)) as running,
+        httpx2.Client(base_url=running.url, timeout=30) as client,
+    ):
         yield client
 
 
@@ -142,6 +145,26 @@ def test_raw_vectors_and_arrow(way: Way, http: httpx2.Client, embedder: Embedder
     assert table["embedding_n_tokens"].to_pylist() == expected.n_tokens.tolist()
     facts = json.loads(table.schema.metadata[b"sememe"])
     assert facts == {"model": "tiny", "fingerprint": expected.fingerprint}
+
+
+@every_way
+def test_more_inputs_than_headers_can_count(way: Way, embedder: Embedder, http: httpx2.Client) -> None:
+    """Their counts stand in the body then, where it has a place for them."""
+    if way.one or way.name == "Vertex":  # whose instances are requests
+        return
+    texts = [f"text {i}" for i in range(300)]
+    answer = way.ask(http, texts)
+    expected = _expected(way, embedder, texts)
+    _same(way.vectors(answer), expected.dense)
+    assert answer.headers["x-input-tokens-total"] == str(expected.usage.n_tokens)
+    counts = {"tokens": expected.n_tokens.tolist(), "dropped_tokens": expected.n_dropped.tolist()}
+    body = answer.json()
+    if isinstance(body, dict) and way.name != "Open Inference":
+        assert body["counts"] == counts
+    if way.has_forms:
+        arrow = way.ask(http, texts, headers={"Accept": "application/vnd.apache.arrow.stream"})
+        table = pa.ipc.open_stream(arrow.content).read_all()
+        assert table["embedding_n_tokens"].to_pylist() == counts["tokens"]
 
 
 THREE = ("dense", "sparse", "multi_vector")

@@ -157,7 +157,7 @@ class Engine:
     def _answer(
         self, gathered: _Gathered, rows: NDArray[np.int64], options: EmbedOptions, n_cached: int, seconds: float
     ) -> Embeddings:
-        n_tokens, n_dropped = gathered.counts[:, rows]
+        n_tokens, n_dropped = np.ascontiguousarray(gathered.counts[:, rows])  # else each is every other number of them
         usage = Usage(
             n_inputs=len(rows),
             n_tokens=int(n_tokens.sum()),
