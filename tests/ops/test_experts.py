@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,35 +95,3 @@ def test_low_precision_stays_near(backend: Any, precision: Precision, limit: flo
     got = program(operations.batch([200]))["out"]
     off = np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert np.median(off) <= limit
-
-
-@pytest.mark.slow
-def test_it_costs_what_the_chosen_experts_cost() -> None:
-    """At most 1.3 times a dense layer with as many active parameters: eight experts of nomic-embed-text-v2-moe's size."""
-    width, inner, n_experts, top_k, n_tokens = 768, 3072, 8, 2, 512
-    tables = {
-        "x": normal(n_tokens, width),
-        "router": normal(n_experts, width, seed=1),
-        "experts.up": normal(n_experts * inner, width, seed=2),
-        "experts.down": normal(n_experts * inner, width, seed=3),
-        "dense.up": normal(top_k * inner, width, seed=4),
-        "dense.down": normal(width, top_k * inner, seed=5),
-    }
-
-    def dense(ops: Any, weights: Any, view: Any) -> dict[str, Any]:
-        x = ops.embedding(weights["x"], view.token_ids)
-        return {"out": ops.linear(ops.activation(ops.linear(x, weights["dense.up"]), "gelu"), weights["dense.down"])}
-
-    def mixed(ops: Any, weights: Any, view: Any) -> dict[str, Any]:
-        return {"out": _build(n_experts, top_k)(ops, weights, view)}
-
-    batch = operations.batch([300, 1, 20, 191])
-    for backend in operations.backends():
-        programs = [backend.program(build, operations.parameters(tables), "float32") for build in (dense, mixed)]
-        fastest = [float("inf")] * 2
-        for _ in range(6):  # in turns, so that what else the machine does strikes both
-            for i, program in enumerate(programs):
-                started = time.perf_counter()
-                program(batch)
-                fastest[i] = min(fastest[i], time.perf_counter() - started)
-        assert fastest[1] <= 1.3 * fastest[0], f"{backend.name}: {fastest[1]:.3f} s, dense {fastest[0]:.3f} s"

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sememe.ops.few_shapes import filled_up
 from sememe.records import Batch
 
 # Queries of a block in a narrow window, and how much of a window (left + right) still counts as narrow.
 BLOCK = 128
 NARROW = 1024
+# Places that a row of short inputs may have too many, for the sake of `few_shapes`.
+_LARGEST_STEP = 32
 # Parts of the queries of long inputs; and how long is long. Each part is one more kernel a layer, whether it is needed
 # or not. Qwen3-0.6B, bfloat16, Zen 4: four parts make 2,048 tokens 13 % faster than one, two 9 %; two cost 0.5 s at
 # loading, four 1.5 s, and 4 % of one short query.
@@ -52,6 +55,11 @@ class Layout:
     places: NDArray[np.int32]
 
 
+def row_length(batch: Batch) -> int:
+    """Places of a row that holds any one of the batch's sequences."""
+    return filled_up(int(batch.lengths.max()), _LARGEST_STEP)
+
+
 def n_groups(left: int | None, right: int | None) -> int:
     """Groups of every layout for this reach, whatever the batch. left, right: tokens seen on each side; None for all."""
     return 1 if (left is None and right is None) or _is_narrow(left, right) else N_PARTS
@@ -75,7 +83,7 @@ def _is_narrow(left: int | None, right: int | None) -> bool:
 def _whole(batch: Batch, n_groups: int) -> Layout:
     """A row for each sequence; the groups past the first hold one place that nothing reads."""
     lengths, starts = batch.lengths, batch.cu_seqlens[:-1]
-    longest = int(lengths.max())
+    longest = row_length(batch)
     span = np.arange(longest, dtype=np.int32)
     rows = _rows(span, starts, lengths)
     group = Group(rows, rows, span < _n_keys(batch)[:, None], span, span)

@@ -12,6 +12,7 @@ import os
 import queue
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ import openvino.opset15 as opset
 from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
+from sememe.ops.attention_layout import row_length
+from sememe.ops.few_shapes import filled_up
 from sememe.ops.mapped_memory import give_back, given_back_meanwhile, n_mapped_bytes
 from sememe.ops.openvino_attention import MASKED, GraphAttention
 from sememe.ops.openvino_experts import mixture
@@ -32,6 +35,10 @@ from sememe.records import Batch
 _KERNELS_KEPT = 256
 # There are two caches; oneDNN's reads its size from the environment when it is first used.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KERNELS_KEPT))
+
+# Kernels for a number of tokens that was not there before take 3 ms, whatever the number: as long as so many multiply-adds. So
+# the tokens of a batch are filled up to the next of few numbers, by at most as many tokens as cost no more than that.
+_NEW_SHAPE = 650e6
 
 # Mapped weights of so many bytes are given back to the system once the library has its own copy.
 _WORTH_GIVING_BACK = 100_000_000
@@ -67,17 +74,29 @@ class GraphBatch:
 
     def __init__(self) -> None:
         self.inputs: dict[str, Node] = {}
-        self.feeds: list[Callable[[Batch], NDArray[Any]]] = []
+        self.feeds: list[_Feed] = []
 
     def input(self, name: str) -> Node:
         """The graph input of that name (a key of `_FEEDS`)."""
-        return self.fed(name, *_FEEDS[name])
+        shape, dtype, feed, is_per_token = _FEEDS[name]
+        return self.fed(name, shape, dtype, feed, is_per_token=is_per_token)
 
-    def fed(self, name: str, shape: list[int], dtype: Any, feed: Callable[[Batch], NDArray[Any]]) -> Node:
-        """The graph input of that name, into which the host feeds what `feed` makes of a batch."""
+    def fed(
+        self,
+        name: str,
+        shape: list[int],
+        dtype: Any,
+        feed: Callable[[Batch], NDArray[Any]],
+        *,
+        is_per_token: bool = False,
+    ) -> Node:
+        """The graph input of that name, into which the host feeds what `feed` makes of a batch.
+
+        is_per_token: it has a row for each token, and may get more of them, all zero, which no sequence has.
+        """
         if name not in self.inputs:
             self.inputs[name] = opset.parameter(shape, dtype, name=name)
-            self.feeds.append(feed)
+            self.feeds.append(_Feed(feed, is_per_token))
         return self.inputs[name]
 
     @property
@@ -199,7 +218,8 @@ class OpenVinoOps:
         def make() -> Node:
             if rotary.by_length is not None:  # no table holds every length: the host makes each batch's rows
                 name = f"rotary_{function.__name__}_{len(batch.inputs)}"
-                return batch.fed(name, [-1, 1, len(rotary.inverse_frequencies)], np.float32, feed)
+                width = len(rotary.inverse_frequencies)
+                return batch.fed(name, [-1, 1, width], np.float32, feed, is_per_token=True)
             position = np.arange(rotary.max_position, dtype=np.float32)[:, None]
             table = function(position * rotary.inverse_frequencies[None])  # (max_position, rotated / 2)
             rows = opset.gather(opset.constant(table), batch.positions, _scalar_axis(0))
@@ -247,24 +267,23 @@ class OpenVinoOps:
         return opset.concat(list(pieces), -1)
 
 
-# What the host feeds the graph: name → (shape, type, values from the batch).
+# What the host feeds the graph: name → (shape, type, values from the batch, whether they are one for each token).
 
 
 def _lanes(batch: Batch) -> NDArray[np.bool_]:
     """(B, L): which places of the padded layout hold a token."""
-    lengths = batch.lengths
-    return np.arange(lengths.max())[None] < lengths[:, None]
+    return np.arange(row_length(batch))[None] < batch.lengths[:, None]
 
 
 def _gather(batch: Batch) -> NDArray[np.int32]:
     """(B, L): the packed row of each place; a place without a token repeats its sequence's last row."""
-    place = np.minimum(np.arange(batch.lengths.max())[None], batch.lengths[:, None] - 1)
+    place = np.minimum(np.arange(row_length(batch))[None], batch.lengths[:, None] - 1)
     return np.asarray(place + batch.cu_seqlens[:-1, None], np.int32)
 
 
 def _pooled(batch: Batch) -> NDArray[np.bool_]:
     """(B, L): which places count in pooling."""
-    return np.asarray(_lanes(batch) & (np.arange(batch.lengths.max())[None] >= batch.n_prompt[:, None]))
+    return np.asarray(_lanes(batch) & (np.arange(row_length(batch))[None] >= batch.n_prompt[:, None]))
 
 
 def _pool_sum(batch: Batch) -> NDArray[np.float32]:
@@ -291,20 +310,47 @@ def _pool_max(batch: Batch) -> NDArray[np.float32]:
     return np.where(_pooled(batch), np.float32(0), np.float32(MASKED))[:, :, None]
 
 
-_Feed = tuple[list[int], Any, Callable[[Batch], NDArray[Any]]]
-_FEEDS: dict[str, _Feed] = {
-    "token_ids": ([-1], np.int32, lambda batch: batch.token_ids),
-    "type_ids": ([-1], np.int32, lambda batch: batch.type_ids),
-    "positions": ([-1], np.int32, lambda batch: batch.positions),
-    "gather": ([-1, -1], np.int32, _gather),
-    "pool_sum": ([-1, -1, 1], np.float32, _pool_sum),
-    "pool_mean": ([-1, -1, 1], np.float32, _pool_mean),
-    "pool_sqrt_len": ([-1, -1, 1], np.float32, _pool_sqrt_len),
-    "pool_weighted": ([-1, -1, 1], np.float32, _pool_weighted),
-    "pool_max": ([-1, -1, 1], np.float32, _pool_max),
-    "first": ([-1], np.int32, lambda batch: batch.cu_seqlens[:-1] + np.minimum(batch.n_prompt, batch.lengths - 1)),
-    "last": ([-1], np.int32, lambda batch: batch.cu_seqlens[1:] - 1),
+@dataclass(frozen=True)
+class _Feed:
+    """What the host makes of a batch for one input of the graph."""
+
+    make: Callable[[Batch], NDArray[Any]]
+    is_per_token: bool
+
+    def __call__(self, batch: Batch, n_rows: int) -> NDArray[Any]:
+        """With so many rows, where it has one for each token."""
+        values = self.make(batch)
+        if self.is_per_token and len(values) < n_rows:
+            values = np.concatenate([values, np.zeros((n_rows - len(values), *values.shape[1:]), values.dtype)])
+        return np.ascontiguousarray(values)
+
+
+_FEEDS: dict[str, tuple[list[int], Any, Callable[[Batch], NDArray[Any]], bool]] = {
+    "token_ids": ([-1], np.int32, lambda batch: batch.token_ids, True),
+    "type_ids": ([-1], np.int32, lambda batch: batch.type_ids, True),
+    "positions": ([-1], np.int32, lambda batch: batch.positions, True),
+    "gather": ([-1, -1], np.int32, _gather, False),
+    "pool_sum": ([-1, -1, 1], np.float32, _pool_sum, False),
+    "pool_mean": ([-1, -1, 1], np.float32, _pool_mean, False),
+    "pool_sqrt_len": ([-1, -1, 1], np.float32, _pool_sqrt_len, False),
+    "pool_weighted": ([-1, -1, 1], np.float32, _pool_weighted, False),
+    "pool_max": ([-1, -1, 1], np.float32, _pool_max, False),
+    "first": (
+        [-1],
+        np.int32,
+        lambda batch: batch.cu_seqlens[:-1] + np.minimum(batch.n_prompt, batch.lengths - 1),
+        False,
+    ),
+    "last": ([-1], np.int32, lambda batch: batch.cu_seqlens[1:] - 1, False),
 }
+
+
+def _largest_step(parameters: Mapping[str, Parameter]) -> int:
+    """Tokens that a batch may be filled up by, a power of two: 32 for all-MiniLM-L6-v2, 4 for a base model, none for 0.6B."""
+    n = sum(
+        p.values.size for name, p in parameters.items() if p.values.ndim == 2 and not name.startswith("embeddings.")
+    )
+    return 2 ** int(math.log2(max(1.0, _NEW_SHAPE / max(n, 1))))
 
 
 class OpenVinoProgram:
@@ -313,11 +359,12 @@ class OpenVinoProgram:
     def __init__(
         self,
         compiled: ov.CompiledModel,
-        feeds: Sequence[Callable[[Batch], NDArray[Any]]],
+        feeds: Sequence[_Feed],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],
     ) -> None:
         self._compiled = compiled
+        self._largest_step = _largest_step(parameters)
         # The graph's constants lie in the parameters' own memory, which the library does not hold for all types.
         self._parameters = parameters
         self._feeds = tuple(feeds)
@@ -326,7 +373,8 @@ class OpenVinoProgram:
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         # The tensors are views of these arrays, so the arrays must last until the request is done.
-        arrays = [np.ascontiguousarray(feed(batch)) for feed in self._feeds]
+        n_rows = filled_up(batch.n_tokens, self._largest_step)
+        arrays = [feed(batch, n_rows) for feed in self._feeds]
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
@@ -336,7 +384,9 @@ class OpenVinoProgram:
             for i, array in enumerate(arrays):
                 request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
             request.infer(share_outputs=True)
-            return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
+            # Of what has a row for each token, the batch's own; there are never fewer tokens than sequences.
+            own = slice(batch.n_tokens)
+            return {name: request.get_output_tensor(i).data[own].copy() for i, name in enumerate(self._outputs)}
         finally:
             self._idle.put(request)
 

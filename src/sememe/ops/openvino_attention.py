@@ -32,7 +32,15 @@ _HEADS = np.int64(1)
 class Fed(Protocol):
     """What makes graph inputs: a `GraphBatch`."""
 
-    def fed(self, name: str, shape: list[int], dtype: Any, feed: Callable[[Batch], NDArray[Any]]) -> Node: ...
+    def fed(
+        self,
+        name: str,
+        shape: list[int],
+        dtype: Any,
+        feed: Callable[[Batch], NDArray[Any]],
+        *,
+        is_per_token: bool = False,
+    ) -> Node: ...
 
 
 class GraphAttention:
@@ -69,7 +77,11 @@ class GraphAttention:
             pieces.append(self._rectangle(q, k, v, group, scale=scale, n_shared=n_shared, bias=bias, softcap=softcap))
         out = pieces[0] if len(pieces) == 1 else opset.concat(pieces, 0)
         places = batch.fed(
-            f"attention{(left, right)}.places", [-1], np.int32, lambda b: self._layouts.of(b, left, right).places
+            f"attention{(left, right)}.places",
+            [-1],
+            np.int32,
+            lambda b: self._layouts.of(b, left, right).places,
+            is_per_token=True,
         )
         return opset.gather(out, places, _ROWS)
 
