@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import numpy as np
@@ -474,6 +475,37 @@ def test_the_one_version_may_be_named(http: httpx2.Client, embedder: Embedder) -
     _equal(got, embedder.embed(["a b c"]).dense[0])  # type: ignore[index]
     outputs = http.get("/v2/models/three").json()["outputs"]
     assert {"embedding", "sparse_values", "multi_vector"} <= {one["name"] for one in outputs}
+
+
+def test_what_would_stop_the_event_loop_is_refused_or_cut_first(http: httpx2.Client, reranker: Reranker) -> None:
+    """A million characters spelled, or ids decoded, hold the interpreter; 8 MB of chunks had health wait for 20 seconds."""
+    long = "a b " * 300_000
+    with httpx2.Client(base_url=http.base_url, timeout=20) as client:
+        for path, body in (
+            ("/tokenize", {"inputs": ["a", long[:900_000]]}),
+            ("/tokenize", {"prompt": long[:900_000]}),
+            ("/tokenize", {"content": long[:900_000]}),
+            ("/decode", {"ids": [5] * 250_001}),
+            ("/detokenize", {"tokens": [5] * 250_001}),
+            ("/v1/embeddings", {"input": [long[:400_000]] * 2, "late_chunking": True}),
+            ("/v1/embeddings", {"input": [long[:400_000]] * 2, "late_chunking_params": {"chunk_size": 2}}),
+        ):
+            with patch("sememe.server.service._MOST_SPELLED", 800_000):
+                refused = client.post(path, json=body)
+            assert refused.status_code in (400, 422), (path, refused.text[:200])
+            assert any(words in refused.text for words in ("at once", "in one pass"))
+        looked_at = []
+        tokenizer = reranker.loaded.engine.checkpoint.tokenizer
+        spell = tokenizer.spell
+
+        def counted(text: str, **options: Any) -> Any:
+            looked_at.append(len(text))
+            return spell(text, **options)
+
+        with patch.object(tokenizer, "spell", counted):
+            body = {"text_1": "a", "text_2": long[:900_000], "max_tokens_per_doc": 4}
+            assert client.post("/score", json=body).status_code == 200
+        assert looked_at == [1000]
 
 
 def test_scores_over_open_inference_obey_the_parameters(http: httpx2.Client, reranker: Reranker) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sememe.checkpoints import Checkpoint
 from sememe.checkpoints.prompts import choose_adapter, choose_prompt
 from sememe.checkpoints.steps import PoolingMode, Projection
+from sememe.checkpoints.tokenizer import SpelledTokens
 from sememe.engine.engine import Engine, RawEmbedding
 from sememe.engine.finish import layer_norm
 from sememe.engine.packing import pack
@@ -77,22 +78,36 @@ def tokenize_spans(
     check_spans(engine.checkpoint, options)
     checkpoint, found = engine.checkpoint, []
     prompt = choose_prompt(checkpoint.recipe, options).before
-    limit = options.max_tokens or checkpoint.max_tokens
     for i, (text, spans) in enumerate(inputs):
+        tokens = _whole_tokens(checkpoint, i, text, options)
         spelled = checkpoint.tokenizer.spell(text, prompt=prompt)
-        if len(spelled.ids) > limit:
-            raise InputError(
-                f"Input {i} has {len(spelled.ids):,} tokens in all; this model reads at most {limit:,} in one pass, and "
-                "spans beyond that would have none. Give fewer or shorter spans."
-            )
         starts = spelled.offsets[:, 0] - len(prompt)
         ranges = np.array(
             [_range(starts, span, text, f"Input {i}: span {s}") for s, span in enumerate(spans)], np.int32
         )
-        (tokens,) = checkpoint.tokenize([text], options)
         assert np.array_equal(tokens.ids, spelled.ids)
         found.append(SpanTokens(tokens.ids, tokens.type_ids, tokens.n_prompt, ranges=ranges.reshape(-1, 2)))
     return found
+
+
+def spell_whole(engine: Engine, texts: Sequence[str], options: EmbedOptions) -> list[SpelledTokens]:
+    """Tokens of texts that the model reads in one pass, with their characters. Raises InputError for longer ones."""
+    checkpoint = engine.checkpoint
+    for i, text in enumerate(texts):
+        _whole_tokens(checkpoint, i, text, options)
+    return [checkpoint.tokenizer.spell(text) for text in texts]
+
+
+def _whole_tokens(checkpoint: Checkpoint, i: int, text: str, options: EmbedOptions) -> Tokens:
+    """Input i's tokens. Raises InputError where the model does not read them all; reads no more of the text than it does."""
+    (tokens,) = checkpoint.tokenize([text], options)
+    if tokens.n_dropped:
+        raise InputError(
+            f"Input {i} has {len(tokens) + tokens.n_dropped:,} tokens in all; this model reads at most "
+            f"{options.max_tokens or checkpoint.max_tokens:,} in one pass, and spans beyond that would have none. Give fewer "
+            "or shorter spans."
+        )
+    return tokens
 
 
 def _range(starts: NDArray[np.int32], span: Span, text: str, name: str) -> Span:

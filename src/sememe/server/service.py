@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sememe.checkpoints.tokenizer import SpelledTokens
 from sememe.engine.engine import RawEmbedding
 from sememe.engine.reranker import activated
-from sememe.engine.spans import Span
+from sememe.engine.spans import Span, spell_whole
 from sememe.errors import CollectionMismatch, InputError
-from sememe.records import Embeddings, MultiVectorEmbeddings, Usage
+from sememe.records import Embeddings, EmbedOptions, MultiVectorEmbeddings, Usage
 from sememe.server import request_log
 from sememe.server.call_times import CallTimes
 from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall, Scored
@@ -27,6 +27,13 @@ from sememe.server.models import EmbeddingModel, Models, ScoringModel, WrongMode
 from sememe.server.on_demand import OnDemand, Supply
 from sememe.server.scheduler import Health, Scheduler
 from sememe.server.traces import call_spans
+
+# Characters whose tokens a request is told at once: some half a second of work, much of it with the interpreter's lock.
+_MOST_SPELLED = 1_000_000
+# Ids of one text, in a fifth of a second, all of it with that lock.
+_MOST_DECODED = 250_000
+# Looked at for each token that a text is cut to; English has 4 to 5.
+_CHARACTERS_A_TOKEN = 250
 
 
 class CallObserver(Protocol):
@@ -185,22 +192,45 @@ class Service:
     async def spell(
         self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], *, special: bool, prompt: str = ""
     ) -> list[SpelledTokens]:
-        """The texts' tokens and what they stand for, off the event loop. special: with the special tokens around."""
+        """The texts' tokens and what they stand for, off the event loop. special: with the special tokens around.
+
+        Raises InputError for texts of more characters than are spelled at once.
+        """
         tokenizer = model.engine.checkpoint.tokenizer
         self._check_size(len(texts))
+        if (n_characters := sum(map(len, texts))) > _MOST_SPELLED:
+            raise InputError(
+                f"The texts have {n_characters:,} characters; this server spells the tokens of {_MOST_SPELLED:,} at once."
+            )
         return await asyncio.to_thread(
             lambda: [tokenizer.spell(text, prompt=prompt, special=special) for text in texts]
         )
 
+    async def spell_whole(
+        self, model: EmbeddingModel, texts: Sequence[str], options: EmbedOptions
+    ) -> list[SpelledTokens]:
+        """As `spell`, of texts that the model reads in one pass, special tokens around. Raises InputError for longer ones."""
+        self._check_size(len(texts))
+        return await asyncio.to_thread(spell_whole, model.engine, texts, options)
+
     async def cut_texts(
         self, model: EmbeddingModel | ScoringModel, texts: Sequence[str], max_tokens: int | None
     ) -> Sequence[str]:
-        """The texts, each up to so many of the model's tokens; None leaves them whole."""
-        if max_tokens is None:
+        """The texts, each up to so many of the model's tokens; None, or more than the model reads, leaves them whole.
+
+        Of a token's worth of characters many more than it has are looked at, and no more: 10 MB cost what a page does.
+        """
+        checkpoint = model.engine.checkpoint
+        if max_tokens is None or max_tokens >= checkpoint.max_tokens:
             return texts
-        found = await self.spell(model, texts, special=False)
-        ends = [spelled.offsets[:max_tokens, 1] for spelled in found]
-        return [text[: int(end[-1])] if len(end) else text for text, end in zip(texts, ends, strict=True)]
+        n_characters = max_tokens * _CHARACTERS_A_TOKEN
+
+        def cut() -> list[str]:
+            fronts = [text[:n_characters] for text in texts]
+            ends = (checkpoint.tokenizer.spell(front, special=False).offsets[:max_tokens, 1] for front in fronts)
+            return [front[: int(end[-1])] if len(end) else front for front, end in zip(fronts, ends, strict=True)]
+
+        return await asyncio.to_thread(cut)
 
     async def texts_of(self, model: EmbeddingModel | ScoringModel, inputs: Sequence[str | Sequence[int]]) -> list[str]:
         """The inputs as texts, those that are token ids of the model's own vocabulary decoded.
@@ -236,14 +266,19 @@ class Service:
         Raises InputError for an id that it does not have.
         """
         tokenizer = model.engine.checkpoint.tokenizer
-        for row in ids:
-            for token_id in row:
+
+        def decoded(row: Sequence[int]) -> str:
+            if len(row) > _MOST_DECODED:
+                raise InputError(f"{len(row):,} token ids are one text; this server decodes {_MOST_DECODED:,} at once.")
+            for token_id in (min(row, default=0), max(row, default=0)):
                 if not 0 <= token_id < tokenizer.vocabulary_size:
                     raise InputError(
                         f"Token id {token_id} is not in this model's vocabulary of {tokenizer.vocabulary_size:,}. "
                         "Ids of another tokenizer mean other words here: send texts."
                     )
-        return await asyncio.to_thread(lambda: [tokenizer.decode(row, special=special) for row in ids])
+            return tokenizer.decode(row, special=special)
+
+        return await asyncio.to_thread(lambda: [decoded(row) for row in ids])
 
 
 def _say_done(times: CallTimes, model: str, n_inputs: int, n_tokens: int, n_truncated: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -38,15 +39,18 @@ class TeiTokens:
             places = (None, None) if is_special else (start, stop)
             return {"id": token_id, "text": said, "special": is_special, "start": places[0], "stop": places[1]}
 
-        return json_answer(
-            [
+        def answer() -> Response:
+            return json_answer(
                 [
-                    token(token_id, start, stop, prompt + text)
-                    for token_id, (start, stop) in zip(spelled.ids.tolist(), spelled.offsets.tolist(), strict=True)
+                    [
+                        token(token_id, start, stop, prompt + text)
+                        for token_id, (start, stop) in zip(spelled.ids.tolist(), spelled.offsets.tolist(), strict=True)
+                    ]
+                    for text, spelled in zip(texts, found, strict=True)
                 ]
-                for text, spelled in zip(texts, found, strict=True)
-            ]
-        )
+            )
+
+        return await asyncio.to_thread(answer)
 
     async def decode(self, body: DecodeBody, given: Given) -> Response:
         """Texts of token ids."""

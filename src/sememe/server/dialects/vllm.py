@@ -6,6 +6,7 @@ Source: `vllm/entrypoints/pooling/*/protocol.py`. Texts, and token ids of the mo
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -159,12 +160,13 @@ class _Vllm:
             raise ProblemError(Problem("input", "Chunks' vectors come as floats alone.", "encoding_format"))
         refuse_forms(given.form, "Chunks' vectors are lists of lists.")
         texts, model = body.texts(), self._service.models.embedder(body.model)
-        spelled = await self._service.spell(model, texts, special=True)
+        options = body.vllm_options(self._service)
+        spelled = await self._service.spell_whole(model, texts, options)
         cuts = [_chunks(one.offsets, chunk_size, len(text)) for one, text in zip(spelled, texts, strict=True)]
         empty = next((i for i, chunks in enumerate(cuts) if not chunks), None)
         if empty is not None:
             raise ProblemError(Problem("input", f"Input {empty} has no token, so no chunk.", "input"))
-        call = EmbedCall(texts, body.vllm_options(self._service), body.model, given.conditions)
+        call = EmbedCall(texts, options, body.model, given.conditions)
         spans = [tuple((chunk["char_range"][0], chunk["char_range"][1]) for chunk in chunks) for chunks in cuts]
         embedded = await self._service.embed_spans(call, spans)
         rows = iter(rows_of(embedded.embeddings))
@@ -224,9 +226,13 @@ class _Vllm:
         checkpoint = model.engine.checkpoint
         (found,) = await self._service.spell(model, [body.prompt], special=body.add_special_tokens is not False)
         ids = found.ids.tolist()
-        strings = [checkpoint.tokenizer.token(i) or "" for i in ids] if body.return_token_strs else None
-        answer = {"count": len(ids), "max_model_len": checkpoint.max_tokens, "tokens": ids, "token_strs": strings}
-        return json_answer(answer)
+
+        def answer() -> Response:
+            strings = [checkpoint.tokenizer.token(i) or "" for i in ids] if body.return_token_strs else None
+            facts = {"count": len(ids), "max_model_len": checkpoint.max_tokens, "tokens": ids, "token_strs": strings}
+            return json_answer(facts)
+
+        return await asyncio.to_thread(answer)
 
 
 def _chunks(offsets: NDArray[np.int32], chunk_size: int, n_characters: int) -> list[dict[str, list[int]]]:
