@@ -300,16 +300,16 @@ def test_health_ready_and_metrics(http: httpx2.Client) -> None:
     assert http.get("/infinity/health").json()["unix"] > 0
     http.post("/embed", json={"inputs": "counted"})
     text = http.get("/metrics").text
-    assert 'sememe_request_count_total{route="/embed",status="200"}' in text
+    assert 'sememe_request_count{route="/embed",status="200"}' in text
     assert "sememe_queue_tokens 0.0" in text
     http.post("/rerank", json={"query": "a", "texts": ["b"]})
     http.post("/embed", json={"inputs": []})
     figures = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if not line.startswith("#"))
-    for name in ("request_success_total", "request_failure_total{err=\"validation\"}", "predict_count_total",
+    for name in ("request_success", "request_failure{err=\"validation\"}", "predict_count",
                  "predict_duration_count", "embed_duration_count", "request_tokenization_duration_count"):  # fmt: skip
         assert float(figures[f"sememe_{name}"]) >= 1, name
-    assert float(figures["sememe_request_input_length_count"]) == float(figures["sememe_embed_count_total"])
-    assert float(figures["sememe_request_input_length_sum"]) == float(figures["sememe_embed_tokens_total"])
+    assert float(figures["sememe_request_input_length_count"]) == float(figures["sememe_embed_count"])
+    assert float(figures["sememe_request_input_length_sum"]) == float(figures["sememe_embed_tokens"])
     assert figures['sememe_request_input_length_bucket{le="+Inf"}'] == figures["sememe_request_input_length_count"]
 
 

@@ -273,7 +273,7 @@ def test_a_call_has_its_line_its_span_and_its_figures(
         assert dict(caught.value.trailing_metadata())["x-request-id"] == "mine"  # type: ignore[attr-defined]
         figures = http.get("/metrics").text
     for status in (200, 422):
-        assert f'sememe_request_count_total{{route="/tei.v1.Embed/Embed",status="{status}"}} 1.0' in figures
+        assert f'sememe_request_count{{route="/tei.v1.Embed/Embed",status="{status}"}} 1.0' in figures
     lines = [getattr(record, "request") for record in caplog.records if hasattr(record, "request")]  # noqa: B009
     seen = [(line.request_id, line.method, line.route, line.status, line.counts.n_inputs) for line in lines[:3]]
     assert seen == [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, UnknownMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -29,8 +29,7 @@ class Metrics:
     def __init__(self, health: Callable[[], Health] | None = None) -> None:
         """health: the scheduler's, read when somebody asks for the figures; set by `watch` otherwise."""
         self._registry = CollectorRegistry()
-        names = ["route", "status"]
-        self._requests = Counter("sememe_request_count", "Requests answered.", names, registry=self._registry)
+        self._requests = self._counter("sememe_request_count", "Requests answered.", "route", "status")
         self._durations = Histogram(
             "sememe_request_duration", "Seconds from a request's head to its answer.", ["route"],
             buckets=_SECONDS, registry=self._registry,
@@ -53,10 +52,8 @@ class Metrics:
             "sememe_batch_fill", "Tokens of a batch over the token budget.",
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1), registry=self._registry,
         )  # fmt: skip
-        self._success = Counter("sememe_request_success", "Requests answered as asked.", registry=self._registry)
-        self._failure = Counter(
-            "sememe_request_failure", "Requests refused or failed.", ["err"], registry=self._registry
-        )
+        self._success = self._counter("sememe_request_success", "Requests answered as asked.")
+        self._failure = self._counter("sememe_request_failure", "Requests refused or failed.", "err")
         self._tokenization = Histogram(
             "sememe_request_tokenization_duration", "Seconds in which a call's inputs were tokenized.",
             buckets=_SECONDS, registry=self._registry,
@@ -65,23 +62,26 @@ class Metrics:
             "sememe_embed_duration", "Seconds of a call to embed, queue included.",
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
-        self._predictions = Counter("sememe_predict_count", "Pairs and texts scored.", registry=self._registry)
+        self._predictions = self._counter("sememe_predict_count", "Pairs and texts scored.")
         self._predict_durations = Histogram(
             "sememe_predict_duration", "Seconds of a call to score, queue included.",
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
         self._lengths = _Lengths()
         self._registry.register(self._lengths)
-        self._inputs = Counter("sememe_embed_count", "Inputs embedded.", registry=self._registry)
-        self._tokens = Counter("sememe_embed_tokens", "Tokens of inputs embedded.", registry=self._registry)
-        self._truncated = Counter("sememe_truncated_inputs", "Inputs that were cut.", registry=self._registry)
-        self._cached = Counter("sememe_cache_hits", "Inputs that the embedding cache had.", registry=self._registry)
+        self._inputs = self._counter("sememe_embed_count", "Inputs embedded.")
+        self._tokens = self._counter("sememe_embed_tokens", "Tokens of inputs embedded.")
+        self._truncated = self._counter("sememe_truncated_inputs", "Inputs that were cut.")
+        self._cached = self._counter("sememe_cache_hits", "Inputs that the embedding cache had.")
         # The library looks a child up by checking and joining its labels each time.
-        self._of_route = cache(
-            lambda route, status: (self._requests.labels(route, str(status)), self._durations.labels(route))
-        )
+        self._durations_of = cache(self._durations.labels)
         if health is not None:
             self.watch(health)
+
+    def _counter(self, name: str, words: str, *labels: str) -> _Counter:
+        made = _Counter(name, words, labels)
+        self._registry.register(made)
+        return made
 
     def watch(self, health: Callable[[], Health]) -> None:
         """Give the scheduler's state among the figures."""
@@ -99,17 +99,16 @@ class Metrics:
 
     def request_done(self, route: str, status: int, seconds: float) -> None:
         """One request was answered. route: the path as declared, so that there are only so many."""
-        count, durations = self._of_route(route, status)
-        count.inc()
-        durations.observe(seconds)
+        self._requests.add(1, route, str(status))
+        self._durations_of(route).observe(seconds)
         if status < 400:
-            self._success.inc()
+            self._success.add(1)
         else:
-            self._failure.labels(_ERRORS.get(status, "validation" if status < 500 else "backend")).inc()
+            self._failure.add(1, _ERRORS.get(status, "validation" if status < 500 else "backend"))
 
     def scored(self, n_inputs: int, times: CallTimes) -> None:
         """One call was scored."""
-        self._predictions.inc(n_inputs)
+        self._predictions.add(n_inputs)
         self._tokenization.observe(times.tokenizing)
         self._predict_durations.observe(times.done - times.admitted)
 
@@ -118,14 +117,34 @@ class Metrics:
         self._lengths.add(n_tokens)
         self._tokenization.observe(times.tokenizing)
         self._embed_durations.observe(times.done - times.admitted)
-        self._inputs.inc(usage.n_inputs)
-        self._tokens.inc(usage.n_tokens)
-        self._truncated.inc(usage.n_truncated)
-        self._cached.inc(usage.n_cached)
+        self._inputs.add(usage.n_inputs)
+        self._tokens.add(usage.n_tokens)
+        self._truncated.add(usage.n_truncated)
+        self._cached.add(usage.n_cached)
 
     def text(self) -> bytes:
         """All figures, in Prometheus' text form."""
         return generate_latest(self._registry)
+
+
+class _Counter(Collector):
+    """Numbers that only grow, by TEI's names, to which the library's own counters would add `_total`.
+
+    On the event loop alone.
+    """
+
+    def __init__(self, name: str, words: str, labels: Sequence[str]) -> None:
+        self._name, self._words, self._labels = name, words, labels
+        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0}
+
+    def add(self, n: float, *labels: str) -> None:
+        self._values[labels] = self._values.get(labels, 0) + n
+
+    def collect(self) -> Iterable[UnknownMetricFamily]:
+        family = UnknownMetricFamily(self._name, self._words, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
 
 
 class _Lengths(Collector):
