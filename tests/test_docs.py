@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import sememe
 from sememe.catalogue import Catalogue
 from sememe.cli import app
 
@@ -55,6 +56,14 @@ def _refusal(command: str) -> str | None:
 def test_commands_in_documents_exist(path: Path) -> None:
     wrong = {command: why for command in _commands(path) if (why := _refusal(command))}
     assert not wrong
+
+
+def test_the_readmes_names_come_from_the_package() -> None:
+    """What it writes as `Name(…)` or `Name.method(…)`, without an import beside it, is one of `sememe`'s own."""
+    spans = re.findall(r"`([^`\n]+)`", re.sub(_FENCE, "", (ROOT / "README.md").read_text("utf-8")))
+    names = {name for span in spans for name in re.findall(r"(?<![\w.])([A-Z]\w*[a-z]\w*)(?:\.\w+)?\(", span)}
+    assert {"Reranker", "EmbedOptions", "Collection", "Client"} <= names
+    assert names <= set(sememe.__all__)
 
 
 def test_commands_in_messages_exist() -> None:

@@ -1,4 +1,4 @@
-"""sememe: choose, prove, serve, search and fine-tune open-source embedding models."""
+"""sememe: choose, prove, serve and search with open-source embedding models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sememe.collections.collection import Collection as Collection
     from sememe.engine.embedder import Embedder as Embedder
     from sememe.engine.reranker import Reranker as Reranker
+    from sememe.records import EmbedOptions as EmbedOptions
 
 __version__ = "0.1.0"
 
@@ -19,11 +20,12 @@ _HOMES = {
     "AsyncClient": "sememe.client.asynchronous",
     "Client": "sememe.client.blocking",
     "Collection": "sememe.collections.collection",
+    "EmbedOptions": "sememe.records",
     "Embedder": "sememe.engine.embedder",
     "Reranker": "sememe.engine.reranker",
 }
 
-__all__ = ["AsyncClient", "Client", "Collection", "Embedder", "Reranker", "__version__"]
+__all__ = ["AsyncClient", "Client", "Collection", "EmbedOptions", "Embedder", "Reranker", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -36,7 +36,7 @@ from sememe.errors import InputError, SememeError
 
 app = typer.Typer(
     name="sememe",
-    help="Choose, prove, serve, search and fine-tune open-source embedding models.",
+    help="Choose, prove, serve and search with open-source embedding models.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
