@@ -169,7 +169,7 @@ def test_columns_can_be_said(tmp_path: Path) -> None:
 
 def test_a_column_that_is_not_there_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("a,b\n1,2\n")
+    path.write_text("a,b\n1,2\n3,4\n")  # what is wrong with every row is said once
     _, (skipped,) = _read(path, ReadOptions(columns=Columns(text=("c",))))
     assert "no column 'c'; its columns: a, b" in skipped.reason
     _, (skipped,) = _read(path)

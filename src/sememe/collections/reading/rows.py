@@ -85,20 +85,22 @@ def read_row_stream(stream: Bytes, kind: Kind, columns: Columns, encoding: str) 
             yield from read_row_stream(copy, kind, columns, encoding)
     else:
         start = stream.tell()
-        types = _types(stream, kind, encoding)
+        types = _types(stream, kind, columns, encoding)
         stream.seek(start)
         with _lines(stream, kind, encoding) as lines:
             yield from _mapped(
-                _delimited(lines, kind), columns, lambda name, cell: cell_value(str(cell), types.get(name, "text"))
+                _delimited(lines, kind, columns),
+                columns,
+                lambda name, cell: cell_value(str(cell), types.get(name, "text")),
             )
 
 
-def _types(stream: Bytes, kind: Kind, encoding: str) -> Mapping[str, ColumnType]:
+def _types(stream: Bytes, kind: Kind, columns: Columns, encoding: str) -> Mapping[str, ColumnType]:
     """Of a table's columns, as far as it can be read: who reads its rows is told where that ends, and why."""
 
     def rows() -> Generator[Mapping[str, str]]:
         with suppress(Unreadable, *_DAMAGED), _lines(stream, kind, encoding) as lines:
-            for _, row in _delimited(lines, kind):
+            for _, row in _delimited(lines, kind, columns):
                 if not isinstance(row, str):
                     yield row
 
@@ -140,13 +142,16 @@ def _json_lines(lines: io.TextIOWrapper) -> Raw:
         yield Place("line", number, number), row if isinstance(row, dict) else "it is no JSON object"
 
 
-def _delimited(lines: io.TextIOWrapper, kind: Kind) -> Iterator[tuple[Place, dict[str, str] | str]]:
+def _delimited(lines: io.TextIOWrapper, kind: Kind, columns: Columns) -> Iterator[tuple[Place, dict[str, str] | str]]:
     csv.field_size_limit(_MAX_FIELD)  # the process's; the default (128 KB) would refuse long documents
     parser = csv.reader(lines, delimiter="\t" if kind == "tsv" else ",", strict=True)
     try:
         names = next(parser, [])
         if len(set(names)) < len(names):
             raise Unreadable(f"its first line names a column twice: {', '.join(names)[:200]}")
+        # What is wrong with the columns is wrong with every row: it is said once.
+        if names and isinstance(reason := _choose(dict.fromkeys(names, ""), columns), str):
+            raise Unreadable(reason)
         first = parser.line_num + 1
         for fields in parser:
             place, first = Place("line", first, parser.line_num), parser.line_num + 1
