@@ -165,12 +165,21 @@ def test_wrong_usage(docs: Path) -> None:
     for arguments in (["x"], [str(docs), "x", "y"], ["-c", "d", "x", "y"]):
         with pytest.raises(InputError, match="Quote a question"):
             _run("search", *arguments)
+    for arguments in ([str(docs), ""], ["-c", "d", " "]):
+        with pytest.raises(InputError, match="question is empty"):
+            _run("search", *arguments)
     with pytest.raises(InputError, match="go without a collection"):
         _run("search", str(docs), "x", "--where", "{}")
     with pytest.raises(NotFound, match=r"no collection 'd'.*There are: none yet"):
         _run("search", "-c", "d", "x")
     with pytest.raises(InputError, match="no name of a collection"):
         _run("index", str(docs), "-c", "..")
+
+
+def test_a_folder_without_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.txt").write_text("")
+    assert "found nothing to index" in _run("index", str(tmp_path / "empty"), "-c", "d").stderr
 
 
 def test_list_stats_and_delete(docs: Path, tmp_path: Path) -> None:

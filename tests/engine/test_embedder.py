@@ -223,7 +223,7 @@ def test_arguments_that_cannot_be_are_refused(arguments: Any, error: type[Except
 
 @pytest.mark.parametrize("inputs", [3, None, [1], [["nested"]], {"text": "a"}, b"bytes"], ids=str)
 def test_inputs_that_are_no_texts_are_refused(inputs: Any, ours: Embedder) -> None:
-    with pytest.raises((InputError, TypeError)):
+    with pytest.raises(InputError, match="expected"):
         ours.encode(inputs)
 
 

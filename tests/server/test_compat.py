@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -33,6 +34,7 @@ def test_the_command_prints_a_table_and_ends_well(server: Running) -> None:
     result = CliRunner().invoke(app, ["compat", server.url, "--rerank-model", "ranker"])
     assert result.exit_code == 0, result.output
     assert "✓ OpenAI          POST /v1/embeddings, base64" in result.output
+    assert re.search(r"✓ \d+ answer as expected   – 0 not offered   ✗ 0 answer wrongly", result.output)
     rows = json.loads(CliRunner().invoke(app, ["compat", server.url, "--json"]).output)
     assert {row["verdict"] for row in rows} <= {"ok", "absent"}
 

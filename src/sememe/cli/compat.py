@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -38,5 +39,9 @@ def compat(
     else:
         for finding in findings:
             print(f"{_SIGNS[finding.verdict]} {finding.dialect:15} {finding.route:34} {finding.reason}".rstrip())
+        count = Counter(finding.verdict for finding in findings)
+        print(
+            f"\n✓ {count['ok']} answer as expected   – {count['absent']} not offered   ✗ {count['wrong']} answer wrongly"
+        )
     if any(finding.verdict == "wrong" for finding in findings):
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ def demo(
     from sememe.samples import QUESTIONS, passages
 
     started = time.perf_counter()
-    embedder = Embedder(model, offline=is_offline(offline), progress=True)
+    embedder = Embedder(model, offline=is_offline(offline), progress=sys.stderr.isatty())
     load_seconds = time.perf_counter() - started
     documents = passages()
     texts = [document.text for document in documents]

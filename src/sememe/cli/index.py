@@ -239,6 +239,8 @@ def _say(report: IndexReport, n_documents: int, n_chunks: int, name: str) -> Non
             "chunk: its beginning is",
             file=sys.stderr,
         )
+    if not (report.n_added or report.n_changed or report.n_described or report.n_unchanged or report.skipped):
+        print("found nothing to index: no file here is of a kind that is read, or none holds text", file=sys.stderr)
     n_described = f", {report.n_described:,} described anew" if report.n_described else ""
     n_excluded = ""
     if report.n_excluded:

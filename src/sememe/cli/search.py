@@ -89,6 +89,8 @@ def search(
 
     if len(words) != (1 if collection else 2):
         raise InputError("Give a path and a question, or -c NAME and a question. Quote a question of several words.")
+    if not words[-1].strip():
+        raise InputError("The question is empty.")
     options = SearchOptions(
         mode=mode,
         n_candidates=n_candidates,

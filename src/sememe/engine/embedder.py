@@ -316,8 +316,8 @@ class Embedder:
     def _encode(
         self, inputs: str | Sequence[str], role: Role | None, asked: AskedEncode, outputs: Sequence[Output] | None
     ) -> NDArray[Any] | Embeddings:
-        if isinstance(inputs, Mapping):
-            raise InputError("Inputs are a mapping; expected a text or a list of texts.")
+        if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Iterable):
+            raise InputError(f"Inputs are {type(inputs).__name__}; expected a text or a list of texts.")
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         asked.check(self.device)
         if outputs is not None and asked.convert_to_tensor:

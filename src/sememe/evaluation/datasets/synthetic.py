@@ -79,7 +79,8 @@ def make_test_set(
     documents = [document for document in documents if document.text.strip()]
     passages = [passage for document in documents for passage in _passages(document)]
     if len(passages) < 2:
-        raise InputError(f"{name} has {len(passages)} passages of text; finding one again needs two at least.")
+        found = "only one passage" if passages else "no passage"
+        raise InputError(f"{name} has {found} of text; finding one again needs two at least.")
     generator = np.random.default_rng(options.seed)
     by_kind = {
         "title": _titles(documents, passages),

@@ -118,6 +118,6 @@ def _judged(rows: Sequence[Moved]) -> list[str]:
         if moved.change == "negated":
             said.append(
                 f"Negation: a query and its opposite have a cosine of {moved.cosine:.3f} and share "
-                f"{moved.overlap:.0%} of the first ten documents; near 1 means that the model does not hear the `not`."
+                f"{moved.overlap:.0%} of the first ten documents; near 1 means that the model does not hear “not”."
             )
     return said
