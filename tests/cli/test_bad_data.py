@@ -44,7 +44,7 @@ BAD: dict[str, tuple[Files, int, str]] = {
     ),
     "a score that is no number": ({"test.jsonl": [PAIR | {"score": float("nan")}]}, 2, "expected a finite number"),
     "not JSON": ({"test.jsonl": "{broken\n"}, 2, "test.jsonl:1 is not JSON"),
-    "no data": ({}, 2, "0 passages of text"),
+    "no data": ({}, 2, "no passage of text"),
 }  # fmt: skip
 
 

@@ -132,6 +132,13 @@ def test_errors_are_counted_by_kind(behaviour: Behaviour, kind: str) -> None:
 
 @pytest.mark.parametrize(("loop", "level"), [("closed", "3"), ("open", "200")])
 def test_ctrl_c_ends_the_run_with_what_there_is(loop: Loop, level: str) -> None:
+    """In a process of its own: one of pytest-xdist's ended by the signal in two whole runs, and in none of this file."""
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from {__name__} import interrupted; interrupted(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, loop, level], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
+def interrupted(loop: Loop, level: str) -> None:
     options = LoadOptions(levels=read_levels(loop, f"{level},{level}"), stage_seconds=60, n_checked=2)
     with server(Behaviour(interrupt_at=20)) as url:
         found = run(url, options)
