@@ -12,7 +12,6 @@ import os
 import queue
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +20,11 @@ import openvino.opset15 as opset
 from numpy.typing import NDArray
 
 from sememe.ops import Activation, Alibi, Build, Module, Parameter, Precision, RelativeBias, Rotary, SumKind, Weights
-from sememe.ops.attention_layout import row_length
 from sememe.ops.few_shapes import filled_up
 from sememe.ops.mapped_memory import give_back, given_back_meanwhile, n_mapped_bytes
-from sememe.ops.openvino_attention import MASKED, GraphAttention
+from sememe.ops.openvino_attention import GraphAttention
 from sememe.ops.openvino_experts import mixture
+from sememe.ops.openvino_feeds import Feed, GraphBatch, Node
 from sememe.ops.rotary import rotary_frequencies
 from sememe.records import Batch
 
@@ -44,8 +43,6 @@ _NEW_SHAPE = 650e6
 _WORTH_GIVING_BACK = 100_000_000
 _ZERO = np.zeros(1, np.int32)
 _ONE_TOKEN = Batch(_ZERO, _ZERO, _ZERO, np.array([0, 1], np.int32), _ZERO)
-
-Node = Any  # openvino nodes: arithmetic and outputs are added at run time, which their stubs do not know
 
 # Weights that int8 leaves as they are: tables that are looked up; adapters and routers, whose few rows save nothing, and
 # choices would flip; and two products with int8 weights that crash the plugin (2026.4): (in, out) with scales along `in`, and
@@ -67,49 +64,6 @@ def _axis(*axes: int) -> Node:
 
 def _scalar_axis(axis: int) -> Node:
     return opset.constant(np.int64(axis))
-
-
-class GraphBatch:
-    """A batch as inputs of the graph; an input exists once something asked for it."""
-
-    def __init__(self) -> None:
-        self.inputs: dict[str, Node] = {}
-        self.feeds: list[_Feed] = []
-
-    def input(self, name: str) -> Node:
-        """The graph input of that name (a key of `_FEEDS`)."""
-        shape, dtype, feed, is_per_token = _FEEDS[name]
-        return self.fed(name, shape, dtype, feed, is_per_token=is_per_token)
-
-    def fed(
-        self,
-        name: str,
-        shape: list[int],
-        dtype: Any,
-        feed: Callable[[Batch], NDArray[Any]],
-        *,
-        is_per_token: bool = False,
-    ) -> Node:
-        """The graph input of that name, into which the host feeds what `feed` makes of a batch.
-
-        is_per_token: it has a row for each token, and may get more of them, all zero, which no sequence has.
-        """
-        if name not in self.inputs:
-            self.inputs[name] = opset.parameter(shape, dtype, name=name)
-            self.feeds.append(_Feed(feed, is_per_token))
-        return self.inputs[name]
-
-    @property
-    def token_ids(self) -> Node:
-        return self.input("token_ids")
-
-    @property
-    def type_ids(self) -> Node:
-        return self.input("type_ids")
-
-    @property
-    def positions(self) -> Node:
-        return self.input("positions")
 
 
 class OpenVinoOps:
@@ -219,7 +173,7 @@ class OpenVinoOps:
             if rotary.by_length is not None:  # no table holds every length: the host makes each batch's rows
                 name = f"rotary_{function.__name__}_{len(batch.inputs)}"
                 width = len(rotary.inverse_frequencies)
-                return batch.fed(name, [-1, 1, width], np.float32, feed, is_per_token=True)
+                return batch.fed(name, Feed([-1, 1, width], np.float32, feed, is_per_token=True))
             position = np.arange(rotary.max_position, dtype=np.float32)[:, None]
             table = function(position * rotary.inverse_frequencies[None])  # (max_position, rotated / 2)
             rows = opset.gather(opset.constant(table), batch.positions, _scalar_axis(0))
@@ -267,84 +221,6 @@ class OpenVinoOps:
         return opset.concat(list(pieces), -1)
 
 
-# What the host feeds the graph: name → (shape, type, values from the batch, whether they are one for each token).
-
-
-def _lanes(batch: Batch) -> NDArray[np.bool_]:
-    """(B, L): which places of the padded layout hold a token."""
-    return np.arange(row_length(batch))[None] < batch.lengths[:, None]
-
-
-def _gather(batch: Batch) -> NDArray[np.int32]:
-    """(B, L): the packed row of each place; a place without a token repeats its sequence's last row."""
-    place = np.minimum(np.arange(row_length(batch))[None], batch.lengths[:, None] - 1)
-    return np.asarray(place + batch.cu_seqlens[:-1, None], np.int32)
-
-
-def _pooled(batch: Batch) -> NDArray[np.bool_]:
-    """(B, L): which places count in pooling."""
-    return np.asarray(_lanes(batch) & (np.arange(row_length(batch))[None] >= batch.n_prompt[:, None]))
-
-
-def _pool_sum(batch: Batch) -> NDArray[np.float32]:
-    return _pooled(batch).astype(np.float32)[:, :, None]
-
-
-def _pool_mean(batch: Batch) -> NDArray[np.float32]:
-    weights = _pooled(batch).astype(np.float32)
-    return (weights / np.maximum(weights.sum(1, keepdims=True), 1e-9))[:, :, None]
-
-
-def _pool_sqrt_len(batch: Batch) -> NDArray[np.float32]:
-    weights = _pooled(batch).astype(np.float32)
-    return (weights / np.sqrt(np.maximum(weights.sum(1, keepdims=True), 1e-9)))[:, :, None]
-
-
-def _pool_weighted(batch: Batch) -> NDArray[np.float32]:
-    pooled = _pooled(batch)
-    weights = np.where(pooled, np.arange(1, pooled.shape[1] + 1, dtype=np.float32), np.float32(0))
-    return (weights / np.maximum(weights.sum(1, keepdims=True), 1e-9))[:, :, None]
-
-
-def _pool_max(batch: Batch) -> NDArray[np.float32]:
-    return np.where(_pooled(batch), np.float32(0), np.float32(MASKED))[:, :, None]
-
-
-@dataclass(frozen=True)
-class _Feed:
-    """What the host makes of a batch for one input of the graph."""
-
-    make: Callable[[Batch], NDArray[Any]]
-    is_per_token: bool
-
-    def __call__(self, batch: Batch, n_rows: int) -> NDArray[Any]:
-        """With so many rows, where it has one for each token."""
-        values = self.make(batch)
-        if self.is_per_token and len(values) < n_rows:
-            values = np.concatenate([values, np.zeros((n_rows - len(values), *values.shape[1:]), values.dtype)])
-        return np.ascontiguousarray(values)
-
-
-_FEEDS: dict[str, tuple[list[int], Any, Callable[[Batch], NDArray[Any]], bool]] = {
-    "token_ids": ([-1], np.int32, lambda batch: batch.token_ids, True),
-    "type_ids": ([-1], np.int32, lambda batch: batch.type_ids, True),
-    "positions": ([-1], np.int32, lambda batch: batch.positions, True),
-    "gather": ([-1, -1], np.int32, _gather, False),
-    "pool_sum": ([-1, -1, 1], np.float32, _pool_sum, False),
-    "pool_mean": ([-1, -1, 1], np.float32, _pool_mean, False),
-    "pool_sqrt_len": ([-1, -1, 1], np.float32, _pool_sqrt_len, False),
-    "pool_weighted": ([-1, -1, 1], np.float32, _pool_weighted, False),
-    "pool_max": ([-1, -1, 1], np.float32, _pool_max, False),
-    "first": (
-        [-1],
-        np.int32,
-        lambda batch: batch.cu_seqlens[:-1] + np.minimum(batch.n_prompt, batch.lengths - 1),
-        False,
-    ),
-    "last": ([-1], np.int32, lambda batch: batch.cu_seqlens[1:] - 1, False),
-}
-
-
 def _largest_step(parameters: Mapping[str, Parameter]) -> int:
     """Tokens that a batch may be filled up by, a power of two: 32 for all-MiniLM-L6-v2, 4 for a base model, none for 0.6B."""
     n = sum(
@@ -359,7 +235,7 @@ class OpenVinoProgram:
     def __init__(
         self,
         compiled: ov.CompiledModel,
-        feeds: Sequence[_Feed],
+        feeds: Sequence[Feed],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],
     ) -> None:

@@ -9,7 +9,7 @@ in one chain of elementwise steps, each with an operand that is the same for all
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import openvino.opset15 as opset
@@ -18,29 +18,11 @@ from numpy.typing import NDArray
 from sememe.ops import Alibi, RelativeBias
 from sememe.ops.attention_bias import relative_buckets
 from sememe.ops.attention_layout import Group, Layout, lay_out, n_groups
+from sememe.ops.openvino_feeds import MASKED, Feed, GraphBatch, Node
 from sememe.records import Batch
-
-Node = Any  # openvino nodes: arithmetic and outputs are added at run time, which their stubs do not know
-
-# The score of a key that must not be seen. Finite: a row of only such keys stays a number.
-MASKED = -1e9
 
 _ROWS = np.int64(0)
 _HEADS = np.int64(1)
-
-
-class Fed(Protocol):
-    """What makes graph inputs: a `GraphBatch`."""
-
-    def fed(
-        self,
-        name: str,
-        shape: list[int],
-        dtype: Any,
-        feed: Callable[[Batch], NDArray[Any]],
-        *,
-        is_per_token: bool = False,
-    ) -> Node: ...
 
 
 class GraphAttention:
@@ -55,7 +37,7 @@ class GraphAttention:
         q: Node,
         k: Node,
         v: Node,
-        batch: Fed,
+        batch: GraphBatch,
         *,
         scale: float,
         causal: bool,
@@ -76,13 +58,8 @@ class GraphAttention:
             group = _GraphGroup(batch, self._layouts, left, right, i)
             pieces.append(self._rectangle(q, k, v, group, scale=scale, n_shared=n_shared, bias=bias, softcap=softcap))
         out = pieces[0] if len(pieces) == 1 else opset.concat(pieces, 0)
-        places = batch.fed(
-            f"attention{(left, right)}.places",
-            [-1],
-            np.int32,
-            lambda b: self._layouts.of(b, left, right).places,
-            is_per_token=True,
-        )
+        feed = Feed([-1], np.int32, lambda b: self._layouts.of(b, left, right).places, is_per_token=True)
+        places = batch.fed(f"attention{(left, right)}.places", feed)
         return opset.gather(out, places, _ROWS)
 
     def _rectangle(
@@ -179,7 +156,7 @@ class _Layouts:
 class _GraphGroup:
     """Group number `i` of the layout for a reach, as inputs of the graph."""
 
-    def __init__(self, batch: Fed, layouts: _Layouts, left: int | None, right: int | None, i: int) -> None:
+    def __init__(self, batch: GraphBatch, layouts: _Layouts, left: int | None, right: int | None, i: int) -> None:
         self.left, self.right = left, right
         self.name = f"attention{(left, right)}.{i}"
         self._batch, self._layouts, self._i = batch, layouts, i
@@ -206,9 +183,8 @@ class _GraphGroup:
 
     def _fed(self, name: str, shape: list[int], dtype: Any, read: Callable[[Group], NDArray[Any]]) -> Node:
         left, right, i, layouts = self.left, self.right, self._i, self._layouts
-        return self._batch.fed(
-            f"{self.name}.{name}", shape, dtype, lambda batch: read(layouts.of(batch, left, right).groups[i])
-        )
+        feed = Feed(shape, dtype, lambda batch: read(layouts.of(batch, left, right).groups[i]))
+        return self._batch.fed(f"{self.name}.{name}", feed)
 
 
 def _mask(group: Group) -> NDArray[np.float32]:
