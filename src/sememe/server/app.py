@@ -26,7 +26,7 @@ from sememe.server.collections.migrations import routes as migration_routes
 from sememe.server.collections.routes import routes as collections_routes
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, sagemaker, tei, vllm
 from sememe.server.docs_page import docs_page
-from sememe.server.exchange import Claim, Dialect, Route, get_route, refusal
+from sememe.server.exchange import Dialect, Route, get_route, refusal
 from sememe.server.gate import Gate
 from sememe.server.metrics import CONTENT_TYPE, Metrics
 from sememe.server.models import Models, load_model
@@ -246,6 +246,6 @@ def _documents(routes: Sequence[Route]) -> list[Route]:
         return Response(page, media_type="text/html")
 
     return [
-        Route(path, endpoint, (Claim(openai.DIALECT),), method="GET")
-        for path, endpoint in (("/openapi.json", openapi), ("/docs", docs))
+        get_route("/openapi.json", openai.DIALECT, openapi, answer=None, summary="The routes, for programs"),
+        get_route("/docs", openai.DIALECT, docs, answer=None, summary="The routes, for people"),
     ]

@@ -17,6 +17,8 @@ Truncate = Flag | Literal["end", "start", "error", "none", "END", "START", "ERRO
 # Two thousand million is no dimension; a bound keeps the numbers in what the machine counts with.
 Dimensions = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
+# Tokens that a text is cut to; 0 leaves it whole.
+MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 Text = Annotated[str, Field(strict=True)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1)]
@@ -143,6 +145,12 @@ def allows_cutting(truncate: bool | str | None) -> bool:
 def cut_side(truncate: bool | str | None) -> TruncationSide:
     """Where a longer input loses tokens."""
     return "left" if str(truncate).lower() == "start" else "right"
+
+
+class ModelStatus(BaseModel):
+    """Whether the model is in memory, or is loaded by the first request that names it; as llama.cpp's router says it."""
+
+    value: Literal["loaded", "unloaded"]
 
 
 class InputCounts(BaseModel):

@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from sememe.errors import SememeError
 from sememe.server.answers import JSON, Form, form_of
@@ -122,12 +123,12 @@ def route(
     """
 
     async def work(request: Request) -> Response:
-        check_type(headers_of(request).get("content-type", ""))
+        check_type(headers_of(request.scope).get("content-type", ""))
         parsed = read_body(await request.body(), body)
         names, keep_alive = names_models(parsed), getattr(parsed, "keep_alive", None)
 
         async def answered(said: Conditions) -> Response:
-            return await handler(parsed, Given(request, said, form_of(headers_of(request).get("accept", ""))))
+            return await handler(parsed, Given(request, said, form_of(headers_of(request.scope).get("accept", ""))))
 
         return await unless_gone(request, with_models(request, names, answered, keep_alive))
 
@@ -155,7 +156,7 @@ async def with_models(
 ) -> Response:
     """The work's answer, with the models of these names there until it is done; loading them counts to the deadline."""
     on_demand: OnDemand = request.app.state.service.on_demand
-    said, started = conditions_of(headers_of(request)), time.monotonic()
+    said, started = conditions_of(headers_of(request.scope)), time.monotonic()
     coming = [name for name in names if on_demand.may_bring(name)]
     if not coming:
         return await work(said)
@@ -212,12 +213,12 @@ def read_body(raw: bytes, body: type[Body]) -> Body:
         raise ProblemError(body_problem(exc, raw)) from exc
 
 
-def headers_of(request: Request) -> dict[str, str]:
-    """The request's headers by lower-case names; of several of one name the last. Read once a request."""
-    found: dict[str, str] | None = request.scope.get(_HEADERS)
+def headers_of(scope: Scope) -> dict[str, str]:
+    """A request's headers by lower-case names; of several of one name the last. Read once a request."""
+    found: dict[str, str] | None = scope.get(_HEADERS)
     if found is None:
-        raw = request.scope["headers"]
-        request.scope[_HEADERS] = found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+        raw = scope["headers"]
+        scope[_HEADERS] = found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
     return found
 
 

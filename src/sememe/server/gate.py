@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sememe.server import request_log
 from sememe.server.admission import Admission
-from sememe.server.exchange import LONGEST_ID, Dialect, Endpoint, refusal
+from sememe.server.exchange import LONGEST_ID, Dialect, Endpoint, headers_of, refusal
 from sememe.server.metrics import Metrics
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.request_log import RequestLine
@@ -58,7 +58,7 @@ class Gate:
         request_id = headers.get(b"x-request-id", b"")[:LONGEST_ID] or uuid.uuid4().hex.encode()
         method, status = scope["method"], 0
         counts = request_log.begin()
-        with request_span(method, lambda: _as_text(headers), {"http.request.method": method}) as outcome:
+        with request_span(method, lambda: headers_of(scope), {"http.request.method": method}) as outcome:
             try:
                 status = await self._passed(scope, receive, send, headers, request_id)
             finally:
@@ -131,7 +131,3 @@ class Gate:
 
     def _too_large(self) -> ProblemError:
         return ProblemError(Problem("too_large", f"The body is larger than {self._max_body_bytes:,} bytes."))
-
-
-def _as_text(headers: dict[bytes, bytes]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}

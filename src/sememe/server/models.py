@@ -84,6 +84,12 @@ class EmbeddingModel:
         """What the checkpoint is called where it comes from: an id on the hub, or a folder."""
         return self.embedder.loaded.found.name
 
+    def check_gives(self, output: Output) -> None:
+        """Raise WrongModel for a kind of embeddings that the model does not give."""
+        if output not in self.embedder.outputs:
+            what = output.replace("_", "-")
+            raise WrongModel(f"{self.name} gives {', '.join(self.embedder.outputs)} embeddings, not {what} ones.")
+
     def close(self) -> None:
         """Let the threads go."""
         self.embedder.close()

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
+from typing import Literal
 
 from sememe.server.durations import seconds_of
 from sememe.server.models import Model, Models
@@ -49,6 +50,11 @@ class Offered:
 
     name: str
     model: Model | None
+
+    @property
+    def status(self) -> Literal["loaded", "unloaded"]:
+        """As lists of models have it."""
+        return "loaded" if self.model else "unloaded"
 
 
 @dataclass

@@ -226,9 +226,11 @@ class Service:
         n_characters = max_tokens * _CHARACTERS_A_TOKEN
 
         def cut() -> list[str]:
-            fronts = [text[:n_characters] for text in texts]
-            ends = (checkpoint.tokenizer.spell(front, special=False).offsets[:max_tokens, 1] for front in fronts)
-            return [front[: int(end[-1])] if len(end) else front for front, end in zip(fronts, ends, strict=True)]
+            fronts = {text: text[:n_characters] for text in texts}  # one query may stand in every pair
+            for text, front in fronts.items():
+                ends = checkpoint.tokenizer.spell(front, special=False).offsets[:max_tokens, 1]
+                fronts[text] = front[: int(ends[-1])] if len(ends) else front
+            return [fronts[text] for text in texts]
 
         return await asyncio.to_thread(cut)
 

@@ -168,12 +168,6 @@ class Stats(BaseModel):
     batch_size: int
 
 
-class ModelStatus(BaseModel):
-    """As `/v1/models` has it."""
-
-    value: Literal["loaded", "unloaded"]
-
-
 class ModelCard(BaseModel):
     """One model that a request may name. backend: its number type, or `unloaded`, and then no capability is known.
 
@@ -187,7 +181,7 @@ class ModelCard(BaseModel):
     created: int
     backend: str
     capabilities: list[str]
-    status: ModelStatus
+    status: asked.ModelStatus
 
 
 class ModelList(BaseModel):
@@ -322,5 +316,5 @@ def _card(service: Service, one: Offered) -> dict[str, Any]:
         "created": int(service.started),
         "backend": one.model.engine.precision if one.model else "unloaded",
         "capabilities": [_CAPABILITIES[one.model.kind]] if one.model else [],
-        "status": {"value": "loaded" if one.model else "unloaded"},
+        "status": {"value": one.status},
     }

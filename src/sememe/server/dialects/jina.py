@@ -210,9 +210,6 @@ def _row(embedded: Embedded, i: int, kind: EmbeddingType) -> str | NDArray[np.ge
 # ── rerank ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-_MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
-
-
 class RerankBody(asked.Body):
     """What `/v1/rerank` takes, from whoever spells it.
 
@@ -231,8 +228,8 @@ class RerankBody(asked.Body):
     truncate: asked.Truncate | None = None
     truncation_side: TruncationSide | None = None
     truncate_prompt_tokens: Literal[-1] | None = None
-    max_tokens_per_query: _MostTokens | None = None
-    max_tokens_per_doc: _MostTokens | None = None
+    max_tokens_per_query: asked.MostTokens | None = None
+    max_tokens_per_doc: asked.MostTokens | None = None
 
 
 class ResultDocument(BaseModel):

@@ -123,12 +123,6 @@ class EmbeddingsAnswer(asked.Counted):
     usage: Usage
 
 
-class ModelStatus(BaseModel):
-    """Whether the model is in memory, or is loaded by the first request that names it; as llama.cpp's router says it."""
-
-    value: Literal["loaded", "unloaded"]
-
-
 class ModelCard(BaseModel):
     """One model that a request may name."""
 
@@ -136,7 +130,7 @@ class ModelCard(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
-    status: ModelStatus
+    status: asked.ModelStatus
 
 
 class ModelList(BaseModel):
@@ -200,7 +194,7 @@ def routes(service: Service) -> list[Route]:
 
 
 def _card(service: Service, one: Offered) -> dict[str, Any]:
-    status = {"value": "loaded" if one.model else "unloaded"}
+    status = {"value": one.status}
     facts = {"object": "model", "created": int(service.started), "owned_by": "sememe", "status": status}
     return {"id": one.name} | facts
 

@@ -186,8 +186,8 @@ class Tei:
         started = time.perf_counter()
         model = self._service.models.embedder(body.model, "sparse")
         body = body.model_copy(update={"model": model.name})
-        if body.outputs is None and "sparse" not in model.embedder.outputs:
-            raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
+        if body.outputs is None:
+            model.check_gives("sparse")
         call = await self._call(body, given, outputs=tuple(body.outputs or ("sparse",)))
         return await self._answer(body, given, await self._service.embed(call), started, _sparse)
 

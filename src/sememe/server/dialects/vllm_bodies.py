@@ -13,7 +13,6 @@ from sememe.server.service import Service
 from sememe.server.wire_numbers import Endianness, WireDtype
 
 _Inputs = Annotated[asked.Text | list[asked.Text] | asked.TokenIds | list[asked.TokenIds], asked.FIRST_FIT]
-_MostTokens = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 _TruncatePromptTokens = Annotated[int, Field(ge=-1, le=1_000_000_000, strict=True)]
 # What use_activation was called before, which vLLM refuses too.
 _OLD_NAMES = ("normalize", "softmax", "activation")
@@ -142,8 +141,8 @@ class ScoreBody(ScoringBody):
     data_2: _Side | None = None
     instruction: asked.Text | None = None
     use_activation: asked.Flag | None = None
-    max_tokens_per_query: _MostTokens | None = None
-    max_tokens_per_doc: _MostTokens | None = None
+    max_tokens_per_query: asked.MostTokens | None = None
+    max_tokens_per_doc: asked.MostTokens | None = None
 
     def pairs(self) -> list[tuple[str, str]]:
         """The pairs. Raises ProblemError where the sides do not match."""

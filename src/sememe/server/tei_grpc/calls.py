@@ -13,7 +13,7 @@ from sememe import __version__
 from sememe.errors import InputError
 from sememe.records import EmbedOptions, TruncationSide
 from sememe.server.calls import Conditions, EmbedCall, Embedded, ScoreCall
-from sememe.server.models import EmbeddingModel, WrongModel
+from sememe.server.models import EmbeddingModel
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.service import Service
 from sememe.server.tei_grpc import messages
@@ -42,9 +42,7 @@ class Calls:
         """One dense vector."""
         started = time.perf_counter_ns()
         dimensions = request.dimensions if request.HasField("dimensions") else None
-        model = self.service.models.embedder(given.model)
-        if "dense" not in model.embedder.outputs:
-            raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not dense ones.")
+        self.service.models.embedder(given.model).check_gives("dense")
         options = self._options(request, normalize=request.normalize, dimensions=dimensions)
         embedded = await self.service.embed(EmbedCall([request.inputs], options, given.model, given.conditions))
         dense = np.asarray(embedded.embeddings.dense, np.float32)
@@ -54,8 +52,7 @@ class Calls:
         """The weights that are not zero."""
         started = time.perf_counter_ns()
         model = self.service.models.embedder(given.model, "sparse")
-        if "sparse" not in model.embedder.outputs:
-            raise WrongModel(f"{model.name} gives {', '.join(model.embedder.outputs)} embeddings, not sparse ones.")
+        model.check_gives("sparse")
         options = self._options(request, outputs=("sparse",))
         embedded = await self.service.embed(EmbedCall([request.inputs], options, model.name, given.conditions))
         sparse = embedded.embeddings.sparse
