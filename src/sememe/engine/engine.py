@@ -22,11 +22,12 @@ from sememe.checkpoints.inputs import is_looked_up
 from sememe.checkpoints.prompts import choose_adapter
 from sememe.checkpoints.token_heads import SparseVector, VocabularyWeights
 from sememe.engine.cache import CachedEmbedding, EmbeddingCache
+from sememe.engine.cached_texts import CachedTexts
 from sememe.engine.finish import check_dimensions, cut, layer_norm, normalize
 from sememe.engine.packing import pack
 from sememe.engine.pipeline import Pipeline
 from sememe.engine.quantize import quantize_embeddings, to_steps, value_ranges
-from sememe.engine.space import computed_space, dimensions_of, fingerprint, is_normalized
+from sememe.engine.space import dimensions_of, fingerprint, is_normalized
 from sememe.errors import CheckpointError, InputError
 from sememe.ops import Precision, Program
 from sememe.records import (
@@ -122,9 +123,10 @@ class Engine:
         options: EngineOptions,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        """precision: what the programs compute in; it is part of the cache's keys."""
+        """precision: what the programs compute in."""
         self.checkpoint, self.precision, self.options = checkpoint, precision, options
-        self._programs, self._cache = programs, cache
+        self._programs = programs
+        self._cached = CachedTexts(cache, checkpoint, precision)
         self._pipeline: Pipeline[_Computed] = Pipeline()
         self._ranges: dict[str, NDArray[np.float32]] = {}
         self._fingerprint = lru_cache(_FINGERPRINTS_KEPT)(partial(fingerprint, checkpoint))
@@ -145,7 +147,7 @@ class Engine:
         row_of: dict[str, int] = {}  # each different text is computed once
         rows = np.fromiter((row_of.setdefault(text, len(row_of)) for text in texts), np.int64, len(texts))
         unique = list(row_of)
-        cached = self._read_cache(unique, options)
+        cached = self._cached.read(unique, options)
         try:
             gathered = self._gather(unique, cached, options, on_progress)
         except InputError:
@@ -207,21 +209,19 @@ class Engine:
     @property
     def is_cached(self) -> bool:
         """Whether there is an embedding cache."""
-        return self._cache is not None
+        return self._cached.is_there
 
     def recall(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, RawEmbedding]:
         """What the embedding cache has, by the text's index."""
         return {
             i: RawEmbedding(known.n_tokens, known.n_dropped, known.vector, is_cached=True)
-            for i, known in self._read_cache(texts, options).items()
+            for i, known in self._cached.read(texts, options).items()
         }
 
     def remember(self, texts: Sequence[str], raw: Sequence[RawEmbedding], options: EmbedOptions) -> None:
         """Keep what was computed in the embedding cache, if there is one."""
-        if self._cache is None or options.outputs != ("dense",):
-            return
         found = (CachedEmbedding(r.dense, r.n_tokens, r.n_dropped) for r in raw if r.dense is not None)
-        self._cache.write(list(zip(self._cache_keys(texts, options), found, strict=True)))
+        self._cached.write(texts, found, options)
 
     def program(self, outputs: tuple[ProgramOutput, ...], adapter: str | None) -> Program:
         """The program for some outputs; none is the score of pairs."""
@@ -253,7 +253,9 @@ class Engine:
             there.multi_vector.update(zip(at, batch.multi_vector, strict=False))
             if on_progress is not None:
                 on_progress(len(at))
-        self._write_cache(missing, texts, there, options)
+        dense, (n_tokens, n_dropped) = there.dense, there.counts
+        found = (CachedEmbedding(dense[row], int(n_tokens[row]), int(n_dropped[row])) for row in missing)
+        self._cached.write([texts[row] for row in missing], found, options)
         return there
 
     def _computed(self, texts: Sequence[str], options: EmbedOptions) -> Iterator[_Computed]:
@@ -374,30 +376,6 @@ class Engine:
             gathered = self._gather(texts, {}, replace(plain, truncate=True))
             self._ranges[key] = value_ranges(self._finish_float(gathered.dense, plain))
         return self._ranges[key]
-
-    # ── the cache ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _cache_keys(self, texts: Sequence[str], options: EmbedOptions) -> list[bytes]:
-        space = computed_space(self.checkpoint, options, self.precision)
-        return [EmbeddingCache.key(space, text) for text in texts]
-
-    def _read_cache(self, texts: Sequence[str], options: EmbedOptions) -> dict[int, CachedEmbedding]:
-        """What the cache has, by the text's index. A text that was cut counts only where cutting is allowed."""
-        if self._cache is None or options.outputs != ("dense",):
-            return {}
-        keys = self._cache_keys(texts, options)
-        known = self._cache.read(keys)
-        return {i: known[k] for i, k in enumerate(keys) if k in known and (options.truncate or not known[k].n_dropped)}
-
-    def _write_cache(
-        self, rows: Sequence[int], texts: Sequence[str], gathered: _Gathered, options: EmbedOptions
-    ) -> None:
-        if self._cache is None or not rows or options.outputs != ("dense",):
-            return
-        keys = self._cache_keys([texts[row] for row in rows], options)
-        counts = gathered.counts
-        found = (CachedEmbedding(gathered.dense[row], int(counts[0, row]), int(counts[1, row])) for row in rows)
-        self._cache.write(list(zip(keys, found, strict=True)))
 
     def close(self) -> None:
         """Let the threads go; the engine cannot be used afterwards."""
