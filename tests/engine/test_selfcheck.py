@@ -75,8 +75,12 @@ def test_one_bad_vector_among_good_ones_fails() -> None:
 
 def test_a_reference_that_is_broken_does_not_pass() -> None:
     exact = _vectors()
-    exact[1] = 0
-    assert not judge("bfloat16", _vectors(), exact).passed
+    for broken in (0, np.nan, np.inf):
+        exact[1] = broken
+        with np.errstate(all="raise"):
+            verdict = judge("bfloat16", _vectors(), exact)
+        assert not verdict.passed
+        assert "float32 itself" in verdict.reason
 
 
 def test_the_texts_cover_what_breaks() -> None:

@@ -206,6 +206,7 @@ def test_a_model_has_its_served_name_and_no_answer_names_a_folder_of_the_server(
         ("/v1/collections/docs/query", {}, 422, "one of both"),
         ("/v1/collections/docs/query", {"query": "x", "where": {"a": {"~": 1}}}, 422, ""),
         ("/v1/collections/docs/query", {"vector": [1.0, 2.0]}, 422, ""),
+        ("/v1/collections/docs/query", {"vector": [1e300] * 36}, 422, "finite"),
         ("/v1/collections/docs/query", {"query": "x", "rerank": "tiny"}, 422, "scores no pairs"),
         ("/v1/collections/docs/documents", {"documents": []}, 422, "documents"),
         ("/v1/collections/docs/documents", {"documents": [{"id": "", "text": "x"}]}, 422, "at least one character"),

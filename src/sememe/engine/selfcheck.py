@@ -70,6 +70,9 @@ def judge(precision: Precision, vectors: NDArray[np.float32], exact: NDArray[np.
         return Verdict(precision, 0.0, 0.0, passed=False, reason="a zero vector")
     if exact is None:
         return Verdict(precision, 1.0, 1.0, passed=True, compared=False)
+    if not (np.isfinite(exact).all() and exact.any(axis=1).all()):
+        nothing = float("nan")
+        return Verdict(precision, nothing, nothing, passed=False, reason="NaN, infinity or a zero vector in float32 itself")
     cosines = np.einsum("nd,nd->n", vectors, exact) / (lengths * np.linalg.norm(exact, axis=1))
     mean, smallest = float(cosines.mean()), float(cosines.min())
     mean_bound, min_bound = _BOUNDS[precision]

@@ -160,7 +160,8 @@ class _Handlers:
             name = name_of(given.request)
             collection = self._asked(name, body)
             if body.vector is not None:
-                vector = np.array(body.vector, np.float32)
+                with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+                    vector = np.array(body.vector, np.float32)
                 return collection.search_by_vector(vector, body.k, options, where=body.where, with_text=body.with_text)
             assert body.query is not None
             return collection.search(
