@@ -71,8 +71,8 @@ def judge(precision: Precision, vectors: NDArray[np.float32], exact: NDArray[np.
     if exact is None:
         return Verdict(precision, 1.0, 1.0, passed=True, compared=False)
     if not (np.isfinite(exact).all() and exact.any(axis=1).all()):
-        nothing = float("nan")
-        return Verdict(precision, nothing, nothing, passed=False, reason="NaN, infinity or a zero vector in float32 itself")
+        reason = "NaN, infinity or a zero vector in float32 itself"
+        return Verdict(precision, float("nan"), float("nan"), passed=False, reason=reason)
     cosines = np.einsum("nd,nd->n", vectors, exact) / (lengths * np.linalg.norm(exact, axis=1))
     mean, smallest = float(cosines.mean()), float(cosines.min())
     mean_bound, min_bound = _BOUNDS[precision]
