@@ -194,14 +194,6 @@ def test_list_stats_and_delete(docs: Path, tmp_path: Path) -> None:
     assert [row["name"] for row in json.loads(listed.stdout)["collections"]] == ["d"]
     assert "broken is left out" in listed.stderr
     assert "documents    2\n" in _run("collections", "stats", "d").stdout
-    assert (
-        _run(
-            "collections",
-            "delete",
-            "d",
-        ).exit_code
-        == 1
-    )  # nobody said yes
     assert _run("collections", "delete", "d", "--yes").exit_code == 0
     assert not (tmp_path / "collections/d").exists()
 
@@ -307,6 +299,16 @@ def test_one_model_used_in_another_way(docs: Path) -> None:
     moved = _run("collections", "migrate", "d", "-m", "one", "--recipe", "pooling=max", "--query", "refunds", "--yes")
     assert "of the 10 nearest are the same" in moved.stdout
     assert json.loads(_run("collections", "stats", "d", "--json").stdout)["model"] == "onemax"
+
+
+def test_where_nobody_answers_it_says_what_to_give(docs: Path) -> None:
+    _index(docs, "-c", "d")
+    for command in (("delete", "d"), ("migrate", "d", "-m", "other")):
+        with pytest.raises(InputError, match="give --yes"):
+            _run("collections", *command)
+    assert json.loads(_run("collections", "stats", "d", "--json").stdout)["model"] != "other"
+    assert CliRunner().invoke(app, ["collections", "delete", "d"], input="n\n").exit_code == 1
+    assert CliRunner().invoke(app, ["collections", "delete", "d"], input="y\n").exit_code == 0
 
 
 def test_a_migration_can_be_abandoned(docs: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sememe.cli.asking import YesOption, is_agreed
 from sememe.cli.collection_options import (
     FolderOption,
     NameArgument,
@@ -65,15 +66,15 @@ def stats(name: NameArgument, collections_dir: FolderOption = None, as_json: Jso
 def delete(
     name: NameArgument,
     collections_dir: FolderOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Delete a collection with all it holds."""
     from sememe.collections.opening import remove
     from sememe.collections.stores.places import shown
 
     place = existing_place(name, collections_dir)
-    if not yes:
-        typer.confirm(f"Delete {shown(place)} with everything in it?", abort=True, err=True)
+    if not is_agreed(f"Delete {shown(place)} with everything in it?", yes):
+        raise typer.Abort
     remove(place)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sememe.cli.asking import YesOption, is_agreed
 from sememe.cli.collection_options import FolderOption, NameArgument, called, collection_place, existing_place
 from sememe.cli.options import JsonOption, OfflineOption, RecipeOption, is_offline, read_recipe
 from sememe.errors import InputError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from sememe.collections.migrating import Comparison, Migration
 
 _SHOWN_CHANGES = 5
-
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def snapshot(
@@ -141,11 +140,15 @@ def migrate(
         print(json.dumps({"from": own, "to": model, **asdict(found)}, ensure_ascii=False))
     else:
         _say(found, own, model)
-    if yes or typer.confirm(f"Switch {name} to {model}?", err=True):
-        migration.switch()
+    try:
+        is_wanted = is_agreed(f"Switch {name} to {model}?", yes)
+        if is_wanted:
+            migration.switch()
+    finally:
+        migration.close()
+    if is_wanted:
         print(f"{name} has vectors of {model} now", file=sys.stderr)
     else:
-        migration.close()
         print(f"{name} stays with {own}; run this again to switch, or with --abandon to forget it", file=sys.stderr)
 
 

@@ -48,11 +48,12 @@ def robustness(
     from sememe.evaluation.datasets.options import DataOptions
     from sememe.evaluation.options import VectorOptions
     from sememe.evaluation.robustness import report
-    from sememe.evaluation.robustness.running import RobustnessOptions, run_robustness
+    from sememe.evaluation.robustness.running import RobustnessOptions, retrieval_tasks, run_robustness
 
     said = read_recipe(recipe, [model])
     options = RobustnessOptions(seed=seed, changes=tuple(change or ()))
-    tasks = [task for path in data for task in read_data(path, DataOptions(split=split, limit=limit))]
+    read = DataOptions(split=split, limit=limit)
+    tasks = retrieval_tasks([task for path in data for task in read_data(path, read)])  # before any model is loaded
     with StatusLine(quiet) as status:
         status.show(f"loading {model}")
         embedder = open_embedder(

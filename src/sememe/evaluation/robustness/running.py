@@ -42,14 +42,20 @@ class RobustnessOptions:
             raise InputError(f"No change {unknown[0]!r}; there are {', '.join(known)}.")
 
 
-def run_robustness(
-    tasks: Sequence[Task], embedder: TextEmbedder, options: RobustnessOptions, say: Say = lambda text: None
-) -> RobustnessResult:
-    """Every change on every retrieval task. Raises InputError where there is no retrieval task."""
+def retrieval_tasks(tasks: Sequence[Task]) -> list[RetrievalTask]:
+    """Those that robustness can be measured on. Raises InputError where there are none."""
     found = [task for task in tasks if isinstance(task, RetrievalTask)]
     if not found:
         kinds = ", ".join(sorted({task.kind for task in tasks}))
         raise InputError(f"Robustness is measured on queries and documents (BEIR's layout); the data is {kinds}.")
+    return found
+
+
+def run_robustness(
+    tasks: Sequence[Task], embedder: TextEmbedder, options: RobustnessOptions, say: Say = lambda text: None
+) -> RobustnessResult:
+    """Every change on every retrieval task. Raises InputError where there is no retrieval task."""
+    found = retrieval_tasks(tasks)
     wanted = [change for change in CHANGES if not options.changes or change.name in options.changes]
     moved: list[Moved] = []
     for task in found:
