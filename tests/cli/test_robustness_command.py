@@ -66,7 +66,7 @@ def test_data_of_another_kind_is_refused_before_a_model_is_loaded(
 ) -> None:
     monkeypatch.setattr("sememe.engine.opening.Embedder", lambda name, **_: pytest.fail("a model was loaded"))
     pairs = tmp_path / "pairs.csv"
-    pairs.write_text("text1,text2,score\none,two,3\nthree,four,5\n")
+    pairs.write_text("sentence1,sentence2,score\none,two,3\nthree,four,5\n")
     run = CliRunner().invoke(app, ["robustness", "fake", "--data", str(pairs)])
     assert isinstance(run.exception, InputError)
     assert "the data is" in str(run.exception)
