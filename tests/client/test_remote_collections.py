@@ -141,6 +141,14 @@ def test_a_reranker_of_the_server(client: Client) -> None:
     assert best.score not in [hit.score for hit in plain]
 
 
+def test_what_a_filter_asks_in_vain_is_logged_here(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    docs = client.collection("docs")
+    assert docs.search("money", where={"langue": "fr"}) == []
+    assert not docs.context("money", where={"langue": "fr"}).passages
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("sememe.client")]
+    assert said == ["No document has the field 'langue' that the filter names."] * 2
+
+
 def test_wrong_uses_are_said(client: Client) -> None:
     docs = client.collection("docs")
     with pytest.raises(InputError, match="comes twice"):

@@ -103,6 +103,9 @@ async def test_search_then_fetch(animals: Collection) -> None:
         filtered = await call(client, "search", question="a red bird", filter={"n": {"in": [1, 2]}})
         assert isinstance(filtered["results"], list)
         assert {one["metadata"]["n"] for one in filtered["results"]} == {1, 2}
+        assert filtered["warnings"] == []
+        vain = await call(client, "search", question="a red bird", filter={"m": 1})
+        assert vain == {"results": [], "warnings": ["No document has the field 'm' that the filter names."]}
 
 
 async def test_a_long_document_comes_in_pieces(animals: Collection) -> None:

@@ -226,6 +226,25 @@ def test_errors_are_problems(
     assert words in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("query", {"query": "money"}),
+        ("query", {"vector": [1.0] * 36}),
+        ("more-like", {"id": "a"}),
+        ("context", {"question": "money"}),
+    ],
+)
+def test_what_a_filter_asks_in_vain_is_in_the_answer(
+    client: httpx2.Client, filled: str, path: str, body: dict[str, object]
+) -> None:
+    url = f"/v1/collections/{filled}/{path}"
+    for where, words in (({"yeer": 2020}, ["No document has the field 'yeer' that the filter names."]), ({}, [])):
+        answer = client.post(url, json={**body, "where": where})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["warnings"] == words
+
+
 def test_a_name_with_dots_and_slashes_reaches_no_file(client: httpx2.Client) -> None:
     for name in ("..%2F..", "%2e%2e", ".snapshots"):
         assert client.get(f"/v1/collections/{name}").status_code in (404, 422)

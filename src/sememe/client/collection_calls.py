@@ -201,6 +201,7 @@ def context_call(name: str, question: str, max_tokens: int, asked: Asked) -> Cal
     body.pop("explain", None)  # it is hits that are explained
 
     def read(answer: Any) -> Context:
+        _log_warnings(answer)
         return Context(question, tuple(map(_passage, answer["passages"])), int(answer["n_tokens"]))
 
     return Call("POST", _path(name, "context"), body, read)
@@ -247,7 +248,14 @@ def _place(answer: Any) -> Place | None:
 
 
 def _hits(answer: Any) -> list[Hit]:
+    _log_warnings(answer)
     return [_hit(one) for one in answer["hits"]]
+
+
+def _log_warnings(answer: Any) -> None:
+    """As `Collection.search` logs them; an older server gives none."""
+    for warning in answer.get("warnings", ()):
+        logger.warning("%s", warning)
 
 
 def _hit(answer: Any) -> Hit:

@@ -220,6 +220,13 @@ class Collection:
         tree = self._filter(where)
         return search(self.store, query, k, options, retrievers=retrievers, where=tree, with_text=with_text)
 
+    def doubts(self, where: Mapping[str, object] | None) -> list[str]:
+        """What a filter asks in vain, in words: of a field that no document has, or has in another kind of values."""
+        tree = _parsed(where)
+        asked = kinds_asked(tree) if tree is not None else {}
+        found = (doubt_of(field, kinds, self.store.kinds_of) for field, kinds in asked.items())
+        return [doubt for doubt in found if doubt]
+
     def _filter(self, where: Mapping[str, object] | None) -> Filter | None:
         """Parsed. What it asks in vain of a field is logged: it finds less than was meant, and is no error."""
         tree = _parsed(where)

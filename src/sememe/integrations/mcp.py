@@ -78,9 +78,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """The best passages, best first."""
+    """The best passages, best first. warnings: what the filter asks in vain, where fewer came than were wanted."""
 
     results: list[Result]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def build_server(library: Library, *, version: str) -> MCPServer[None]:
         metadata, for example {"year": {">=": 2020}, "language": {"in": ["de", "en"]}}; also and, or, not, prefix, exists;
         @id, @source and @title are the document's own fields.
         """
-        return await _answered(lambda: Results(_search(library, question, collection, k, filter)))
+        return await _answered(lambda: _search(library, question, collection, k, filter))
 
     @server.tool(annotations=_READS_ONLY)
     async def fetch(id: str, offset: int = 0) -> FetchedDocument:
@@ -150,15 +151,15 @@ def _summary(library: Library, name: str) -> CollectionSummary:
     return CollectionSummary(name, counts.documents, counts.chunks, about.model, about.options.language)
 
 
-def _search(
-    library: Library, question: str, name: str | None, k: int, where: Mapping[str, object] | None
-) -> list[Result]:
+def _search(library: Library, question: str, name: str | None, k: int, where: Mapping[str, object] | None) -> Results:
     if not 1 <= k <= _MOST_RESULTS:
         raise InputError(f"k is {k}; expected 1 to {_MOST_RESULTS}.")
     if not question.strip():
         raise InputError("The question is empty.")
     name = _only_name(library) if name is None else name
-    return [_result(name, hit) for hit in library.collection(name).search(question, k, where=where)]
+    asked = library.collection(name)
+    hits = asked.search(question, k, where=where)
+    return Results([_result(name, hit) for hit in hits], asked.doubts(where) if len(hits) < k else [])
 
 
 def _only_name(library: Library) -> str:

@@ -249,9 +249,10 @@ class HitAnswer(BaseModel):
 
 
 class QueryAnswer(BaseModel):
-    """The best chunks, best first."""
+    """The best chunks, best first. warnings: what the filter asks in vain, looked for where fewer came than were wanted."""
 
     hits: list[HitAnswer]
+    warnings: list[str] = []
 
 
 class PassageAnswer(BaseModel):
@@ -268,8 +269,9 @@ class PassageAnswer(BaseModel):
 
 
 class ContextAnswer(BaseModel):
-    """Passages for a language model, and all of them as one text."""
+    """Passages for a language model, and all of them as one text. warnings: what the filter asks in vain, where none came."""
 
     text: str
     n_tokens: int
     passages: list[PassageAnswer]
+    warnings: list[str] = []

@@ -156,20 +156,21 @@ class _Handlers:
         options = body.options(explain=body.explain)
         rerank = self._reranker(body.rerank)
 
-        def work() -> list[Hit]:
+        def work() -> bodies.QueryAnswer:
             name = name_of(given.request)
             collection = self._asked(name, body)
             if body.vector is not None:
                 with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
                     vector = np.array(body.vector, np.float32)
-                return collection.search_by_vector(vector, body.k, options, where=body.where, with_text=body.with_text)
+                hits = collection.search_by_vector(vector, body.k, options, where=body.where, with_text=body.with_text)
+                return _found(hits, collection, body)
             assert body.query is not None
-            return collection.search(
+            hits = collection.search(
                 body.query, body.k, options, where=body.where, rerank=rerank, with_text=body.with_text
             )
+            return _found(hits, collection, body)
 
-        hits = await asyncio.to_thread(work)
-        return answer_of(bodies.QueryAnswer(hits=[_hit(hit) for hit in hits]))
+        return answer_of(await asyncio.to_thread(work))
 
     async def context(self, body: bodies.ContextBody, given: Given) -> Response:
         rerank = self._reranker(body.rerank)
@@ -192,15 +193,17 @@ class _Handlers:
                 )
                 for p in found.passages
             ]
-            return bodies.ContextAnswer(text=found.text, n_tokens=found.n_tokens, passages=passages)
+            warnings = [] if passages else collection.doubts(body.where)
+            return bodies.ContextAnswer(text=found.text, n_tokens=found.n_tokens, passages=passages, warnings=warnings)
 
         return answer_of(await asyncio.to_thread(work))
 
     async def more_like(self, body: bodies.MoreLikeBody, given: Given) -> Response:
-        def work() -> list[Hit]:
-            return self._library.reading(name_of(given.request)).more_like(body.id, body.k, where=body.where)
+        def work() -> bodies.QueryAnswer:
+            collection = self._library.reading(name_of(given.request))
+            return _found(collection.more_like(body.id, body.k, where=body.where), collection, body)
 
-        return answer_of(bodies.QueryAnswer(hits=[_hit(hit) for hit in await asyncio.to_thread(work)]))
+        return answer_of(await asyncio.to_thread(work))
 
     def _asked(self, name: str, body: bodies.FindBody, *, counts_tokens: bool = False) -> Collection:
         """The collection, with its model unless words alone are asked for."""
@@ -260,6 +263,13 @@ def _document(document: Document) -> bodies.DocumentAnswer:
 
 def _place(place: Place | None) -> bodies.PlaceAnswer | None:
     return None if place is None else bodies.PlaceAnswer(**asdict(place))
+
+
+def _found(
+    hits: list[Hit], collection: Collection, asked: bodies.QueryBody | bodies.MoreLikeBody
+) -> bodies.QueryAnswer:
+    warnings = collection.doubts(asked.where) if len(hits) < asked.k else []
+    return bodies.QueryAnswer(hits=[_hit(hit) for hit in hits], warnings=warnings)
 
 
 def _hit(hit: Hit) -> bodies.HitAnswer:
