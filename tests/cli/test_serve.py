@@ -18,7 +18,7 @@ import pytest
 
 import specimens
 from sememe.cli import serve_config
-from sememe.cli.serve import serve
+from sememe.cli.serve import _read_keys, serve
 from sememe.errors import InputError
 
 
@@ -63,6 +63,29 @@ def test_a_wrong_variable_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SEMEME_SERVE_PROT", "1")
     with pytest.raises(InputError, match="SEMEME_SERVE_PROT is no option"):
         serve_config.environment()
+
+
+def test_a_service_of_kubernetes_is_named_as_what_set_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMEME_SERVE_PORT", "tcp://10.0.0.7:8080")
+    monkeypatch.setenv("SEMEME_SERVE_SERVICE_HOST", "10.0.0.7")
+    with pytest.raises(InputError, match="enableServiceLinks"):
+        serve_config.environment()
+
+
+def test_a_file_of_keys_has_comments_and_whatever_ends_of_lines(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xef\xbb\xbfone\r\n\r\n  # indented\r\n two \r\n#three")
+    assert _read_keys(file) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["api_keys: [1, very-secret]", "api_keys: {a: very-secret}", "collections: [1, 'a=pgvector://u:very-secret@h']"],
+)
+def test_a_wrong_list_of_secrets_is_refused_without_them(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="expected a list of str") as refused:
+        serve_config.choose({}, _file(tmp_path, text), {})
+    assert "very-secret" not in str(refused.value)
 
 
 def test_keys_are_never_shown() -> None:
@@ -140,6 +163,20 @@ def test_free_ports_are_told(specimen_folder: Path) -> None:
         address = lines[0].removeprefix(f"serving {folder} on ")
         assert httpx2.get(f"{address}/health").json()["status"] == "ok", lines
         assert re.fullmatch(rf"serving {folder} on 127\.0\.0\.1:[1-9]\d+ \(gRPC\)", lines[1]), lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_every_line_of_a_json_log_is_json(specimen_folder: Path) -> None:
+    folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
+    process = _run(str(folder), "--port", "0", "--log-format", "json", "--precision", "float32")
+    assert process.stderr is not None
+    try:
+        first = json.loads(process.stderr.readline())
+        assert first["message"].startswith(f"serving {folder} on http://127.0.0.1:")
+        assert httpx2.get(f"{first['message'].split()[-1]}/health").json()["status"] == "ok"
+        assert json.loads(process.stderr.readline())["route"] == "/health"
     finally:
         process.kill()
         process.communicate()

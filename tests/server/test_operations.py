@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import io
 import json
 import logging
@@ -19,12 +21,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from sememe.engine.embedder import Embedder
 from sememe.errors import InputError
+from sememe.server.app import make_app
 from sememe.server.models import EmbeddingModel, Models
 from sememe.server.options import ServerOptions
 from sememe.server.rate_limit import RateLimit
 from sememe.server.request_log import JsonFormatter
 from server.conftest import OPTIONS
-from server.running import run
+from server.running import HeldBack, Running, run
 
 BODY = {"input": ["a secret text", "b"], "model": "tiny"}
 
@@ -77,7 +80,17 @@ def test_without_keys_an_address_is_limited(embedder: Embedder) -> None:
     assert 429 in statuses
 
 
-@pytest.mark.parametrize("changes", [{"rate_limit": 0.0}, {"rate_limit": float("nan")}, {"log_format": "xml"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rate_limit": 0.0},
+        {"rate_limit": float("nan")},
+        {"log_format": "xml"},
+        {"drain_seconds": -1.0},
+        {"drain_seconds": float("inf")},
+        {"drain_seconds": float("nan")},
+    ],
+)
 def test_wrong_values_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InputError, match="expected"):
         ServerOptions(**changes)  # type: ignore[arg-type]
@@ -171,3 +184,36 @@ def test_without_origins_no_browser_is_let_in(embedder: Embedder) -> None:
         answer = http.post("/v1/embeddings", json=BODY, headers={"origin": "https://app.example"})
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_who_is_not_done_when_draining_ends_hears_it_in_the_dialects_words(
+    embedder: Embedder, held_back: HeldBack
+) -> None:
+    """uvicorn cancels what is left then, and would answer 500 in plain text, with a traceback for each."""
+
+    async def main() -> tuple[httpx2.Response, str]:
+        app = make_app(Models([EmbeddingModel("tiny", embedder)]), OPTIONS)
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://server") as http:
+            asking = asyncio.ensure_future(http.post("/api/embed", json={"model": "tiny", "input": "a"}))
+            await asyncio.sleep(0.1)
+            asking.cancel()
+            answer = await asking
+            figures = await http.get("/metrics")
+        held_back.gate.set()
+        app.state.service.scheduler.stop(1)
+        return answer, figures.text
+
+    answer, figures = asyncio.run(main())
+    assert answer.status_code == 503
+    assert "The server stopped" in answer.json()["error"]
+    assert 'sememe_request_failure{err="backend"} 1.0' in figures
+
+
+def test_a_compressed_body_is_refused_for_what_it_is(server: Running) -> None:
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    answer = httpx2.post(
+        f"{server.url}/v1/embeddings", content=gzip.compress(json.dumps(BODY).encode()), headers=headers
+    )
+    assert answer.status_code == 415
+    assert "'gzip'" in answer.json()["error"]["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -125,6 +126,15 @@ def test_a_stream_answers_each_message_before_the_next_is_sent(client: Client, e
     many = [m.EmbedRequest(inputs=f"text {i} of many") for i in range(200)]
     got = [list(answer.embeddings) for answer in client("Embed", "EmbedStream", iter(many))]
     _equal(got, embedder.embed([one.inputs for one in many], EmbedOptions(normalize=False)).dense)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_it_listens_on_ipv6(embedder: Embedder, compiled: Any) -> None:
+    options = ServerOptions(host="::1", grpc_port=0)
+    with run(Models([EmbeddingModel("tiny", embedder)]), options) as running:
+        with grpc.insecure_channel(f"[::1]:{running.grpc_port}") as channel:
+            answer = Client(channel, compiled)("Embed", "Embed", compiled.EmbedRequest(inputs="a"))
+        assert len(answer.embeddings) == 36
 
 
 def test_sparse_and_all(three: Client, client: Client, three_kinds: Embedder, embedder: Embedder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 
 from sememe.cli.options import DEFAULT_MODEL, RecipeOption, is_offline
 from sememe.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # How long a thread may keep the interpreter: the event loop and the device take turns, and 5 ms is a short text's
 # whole latency.
@@ -155,7 +158,11 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
 
     def announce(address: str) -> None:
-        print(f"serving {', '.join(options.models)} on {address}", file=sys.stderr, flush=True)
+        said = f"serving {', '.join(options.models)} on {address}"
+        if options.log_format == "none":
+            print(said, file=sys.stderr, flush=True)
+        else:  # in the log's own form, which machines read line by line
+            logger.info("%s", said)
 
     if not run(served, options, announce):
         raise typer.Exit(1)
@@ -163,10 +170,10 @@ def serve(
 
 def _read_keys(file: Path) -> tuple[str, ...]:
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"The file of API keys {file} cannot be read: {exc}.") from exc
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise InputError(f"The file of API keys {file} has no key; expected one a line.")
     return keys

@@ -169,7 +169,8 @@ def _checked(value: Any, setting: Setting, where: str) -> Any:
     if is_list:
         rows = [value] if isinstance(value, str) else value
         if not isinstance(rows, list) or not all(isinstance(one, plain) for one in rows):
-            raise InputError(f"{where} is {value!r}; expected a list of {plain.__name__}.")
+            got = "something else" if setting.name in (_SECRET, _ADDRESSES) else repr(value)
+            raise InputError(f"{where} is {got}; expected a list of {plain.__name__}.")
         return tuple(rows)
     if plain is Path and isinstance(value, str):
         return Path(value)
@@ -200,6 +201,11 @@ def _from_text(text: str, setting: Setting, where: str) -> Any:
 def environment() -> Mapping[str, str]:
     """The process's environment variables that are ours; an unknown one of ours is an error, as in a file."""
     ours = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+    if f"{_PREFIX}SERVICE_HOST" in ours:  # and with it SEMEME_SERVE_PORT=tcp://…
+        raise InputError(
+            f"Kubernetes sets {_PREFIX}* for a Service called sememe-serve, which are the names of this server's options. "
+            "Give the Service another name, or the pod enableServiceLinks: false."
+        )
     known = {setting.variable for setting in settings()}
     if unknown := sorted(set(ours) - known):
         raise InputError(f"{unknown[0]} is no option. There are: {', '.join(sorted(known))}.")

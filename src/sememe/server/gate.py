@@ -18,6 +18,7 @@ from sememe.server.metrics import Metrics
 from sememe.server.problems import Problem, ProblemError
 from sememe.server.request_log import RequestLine
 from sememe.server.traces import request_span
+from sememe.server.workers import Unavailable
 
 OPEN_PATHS = frozenset({"/health", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready", "/infinity/health"})
 
@@ -100,9 +101,13 @@ class Gate:
             else:
                 answer = await endpoint(Request(scope, receive, counted_send))
                 await answer(scope, receive, counted_send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if status:
                 raise
+            if isinstance(
+                error, asyncio.CancelledError
+            ):  # by nobody but who stops the server and has waited long enough
+                error = Unavailable("The server stopped before this request was done. Send it again.")
             await refusal(self._dialect_of(scope["path"]), error)(scope, receive, counted_send)
         return status
 
@@ -112,6 +117,11 @@ class Gate:
             other_key = headers.get(b"api-key", headers.get(b"x-api-key", b""))
             address = str((scope.get("client") or ("",))[0])
             self._admission.check(headers.get(b"authorization", b""), other_key, address)
+        if (encoding := headers.get(b"content-encoding", b"identity")).lower() != b"identity":
+            given = encoding.decode("latin-1")[:80]
+            raise ProblemError(
+                Problem("media_type", f"The body's Content-Encoding is {given!r}; send it uncompressed.")
+            )
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_body_bytes:
             raise self._too_large()

@@ -98,13 +98,13 @@ class Metrics:
         self._batch_fill.observe(n_tokens / token_budget)
 
     def request_done(self, route: str, status: int, seconds: float) -> None:
-        """One request was answered. route: the path as declared, so that there are only so many."""
+        """One request is done. route: the path as declared, so that there are only so many. status: 0 for no answer."""
         self._requests.add(1, route, str(status))
         self._durations_of(route).observe(seconds)
-        if status < 400:
+        if 0 < status < 400:
             self._success.add(1)
         else:
-            self._failure.add(1, _ERRORS.get(status, "validation" if status < 500 else "backend"))
+            self._failure.add(1, _ERRORS.get(status, "validation" if 0 < status < 500 else "backend"))
 
     def scored(self, n_inputs: int, times: CallTimes) -> None:
         """One call was scored."""

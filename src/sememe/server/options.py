@@ -62,6 +62,8 @@ class ServerOptions:
             raise InputError(f"rate_limit is {self.rate_limit}; expected more than 0.")
         if self.log_format not in LOG_FORMATS:
             raise InputError(f"log_format is {self.log_format!r}; expected one of {', '.join(LOG_FORMATS)}.")
+        if not 0 <= self.drain_seconds < float("inf"):
+            raise InputError(f"drain_seconds is {self.drain_seconds}; expected 0 or more.")
         for name in ("model_memory", "keep_alive_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -80,6 +82,11 @@ class ServerOptions:
             check_recipe(self.loading.recipe, self.models)
         self.alias_of()
         self.places_of()
+
+    @property
+    def host_in_addresses(self) -> str:
+        """The host as it stands before a port: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     def alias_of(self) -> dict[str, str]:
         """The aliases as alias → model. Raises InputError for one without `=`."""

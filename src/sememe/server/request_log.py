@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 LOG_FORMATS = ("none", "text", "json")
 _LOGGER = logging.getLogger("sememe.requests")
+# Who tells where the server listens, and which models came and went.
+_LIFE = ("sememe.cli.serve", "sememe.server")
 
 
 @dataclass
@@ -92,4 +94,5 @@ def listen(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter("%(asctime)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.getLogger().level, force=True)
-    _LOGGER.setLevel(logging.INFO)
+    for logger in (_LOGGER, *map(logging.getLogger, _LIFE)):
+        logger.setLevel(logging.INFO)

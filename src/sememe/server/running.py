@@ -58,7 +58,7 @@ def run(models: Models, options: ServerOptions, announce: Callable[[str], None] 
     def listening() -> None:
         announce(_address(server, options))
         if options.grpc_port is not None:
-            announce(f"{_bracketed(options.host)}:{app.state.grpc_port} (gRPC)")
+            announce(f"{options.host_in_addresses}:{app.state.grpc_port} (gRPC)")
 
     server = _Server(config, listening)
     server.run()
@@ -90,11 +90,7 @@ def _address(server: uvicorn.Server, options: ServerOptions) -> str:
     if options.uds is not None:
         return f"unix:{options.uds}"
     scheme, port = "http" if options.certificate is None else "https", server.servers[0].sockets[0].getsockname()[1]
-    return f"{scheme}://{_bracketed(options.host)}:{port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"{scheme}://{options.host_in_addresses}:{port}"
 
 
 def check(options: ServerOptions) -> None:

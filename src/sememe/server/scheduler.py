@@ -43,7 +43,7 @@ class SchedulerOptions:
 
     def __post_init__(self) -> None:
         for name in ("queue_tokens", "bulk_inputs", "stall_seconds"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
 
 

@@ -34,7 +34,7 @@ async def start(
     server.add_generic_rpc_handlers(tuple(_handlers(service, gate)))
     names = [*(found.full_name for found in messages.DESCRIPTOR.services_by_name.values()), _HEALTH]
     enable_server_reflection([*names, "grpc.reflection.v1alpha.ServerReflection"], server, _Pools())
-    address = f"{options.host}:{options.grpc_port}"
+    address = f"{options.host_in_addresses}:{options.grpc_port}"
     try:
         if options.certificate is not None and options.key is not None:
             pair = (options.key.read_bytes(), options.certificate.read_bytes())
