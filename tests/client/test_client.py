@@ -179,6 +179,31 @@ def test_inputs_that_are_no_texts(client: Client) -> None:
         client.embed(["a", 3])  # type: ignore[list-item]
 
 
+def test_half_a_character_is_refused_as_the_embedder_does(client: Client, server: Running) -> None:
+    with pytest.raises(InputError, match="lone surrogate U\\+D800"):
+        client.embed(["a", "b\ud800"])
+
+    async def ask() -> None:
+        async with AsyncClient(server.url) as other:
+            with pytest.raises(InputError, match="lone surrogate U\\+D800"):
+                await other.rank("a\ud800", ["b"])
+
+    asyncio.run(ask())
+
+
+def test_a_key_out_of_a_file_has_an_end_of_line(embedder: Embedder) -> None:
+    options = ServerOptions(api_keys=("first-key",))
+    with (
+        run(Models([EmbeddingModel("tiny", embedder)]), options) as locked,
+        Client(locked.url, api_key="first-key\n") as client,
+    ):
+        assert client.embed(["a"]).dense is not None
+    for key in ("first\nkey", "clé"):
+        with pytest.raises(InputError, match="cannot hold") as refused:
+            Client("http://server", api_key=key)
+        assert key not in str(refused.value)
+
+
 def test_an_address_that_is_none() -> None:
     with pytest.raises(InputError, match="expected http://HOST:PORT"):
         Client("127.0.0.1:8080")

@@ -206,6 +206,20 @@ def test_an_error_ends_a_stream(client: Client) -> None:
         next(answers)
 
 
+def test_a_stream_to_be_ranked_is_not_read_for_ever(client: Client) -> None:
+    m, n_read = client.messages, 0
+
+    def endless() -> Iterator[Any]:
+        nonlocal n_read
+        while n_read < 1_000_000:
+            n_read += 1
+            yield m.RerankStreamRequest(query="q", text="a")
+
+    with pytest.raises(grpc.RpcError, match="2,048") as caught:
+        client("Rerank", "RerankStream", endless())
+    assert caught.value.code().name == "INVALID_ARGUMENT"  # type: ignore[attr-defined]
+
+
 def test_keys_and_fingerprints(three: Client, client: Client, embedder: Embedder) -> None:
     m = three.messages
     for metadata in ((), (("authorization", "Bearer wrong"),)):

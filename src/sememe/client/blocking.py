@@ -21,6 +21,7 @@ from sememe.client.exchange import (
     check_options,
     embed_body,
     joined,
+    no_unicode,
     rank_body,
     read_embeddings,
     read_ranking,
@@ -217,6 +218,8 @@ class Client:
                 outcome: httpx2.Response | httpx2.HTTPError = self._http.request(method, path, json=body)
             except httpx2.HTTPError as exc:
                 outcome = exc
+            except UnicodeEncodeError as exc:
+                raise no_unicode(exc) from exc
             following = tries.after(outcome)
             if isinstance(following, Answer):
                 return following

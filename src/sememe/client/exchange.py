@@ -141,6 +141,14 @@ def batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (texts[start : start + size] for start in range(0, len(texts), size))
 
 
+def no_unicode(error: UnicodeEncodeError) -> InputError:
+    """What is said of a request that no UTF-8 can hold, which is what JSON is sent as."""
+    return InputError(
+        f"The request is not valid Unicode: it has the lone surrogate U+{ord(error.object[error.start]):04X}. Decode its "
+        "source as UTF-8 with errors='replace'."
+    )
+
+
 def space_of(url: str, model: str | None, options: EmbedOptions) -> str:
     """A name for the vector space of a server that gives none: 16 hex digits."""
     facts = (url, model, options.role, options.prompt_name, options.prompt, options.task, options.dimensions)

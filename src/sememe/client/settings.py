@@ -26,7 +26,13 @@ class ClientOptions:
 
 
 def headers_of(url: str, api_key: str | None) -> dict[str, str]:
-    """The headers of every request. Raises InputError for what is no address."""
+    """The headers of every request; space around the key, such as a file's end of line, is no part of it.
+
+    Raises InputError for what is no address, and for a key that no header can hold.
+    """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url!r} is no address of a server; expected http://HOST:PORT.")
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InputError("The API key has characters that a header cannot hold.")
+    return {"Authorization": f"Bearer {key}"} if key else {}

@@ -144,7 +144,11 @@ class Calls:
         self, requests: AsyncIterator[messages.RerankStreamRequest], given: Given
     ) -> messages.RerankResponse:
         """The stream's texts, best first. The first message's flags count."""
-        asked = [request async for request in requests]
+        asked: list[messages.RerankStreamRequest] = []
+        async for request in requests:
+            if len(asked) == self.service.max_inputs:  # here, for nothing else bounds what is kept of a stream
+                raise InputError(f"The stream has more texts than {len(asked):,}, which this server takes at once.")
+            asked.append(request)
         if not asked:
             raise ProblemError(Problem("empty", "The stream had no text; expected at least one."))
         first = asked[0]
