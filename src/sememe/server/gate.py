@@ -104,9 +104,8 @@ class Gate:
         except (Exception, asyncio.CancelledError) as error:
             if status:
                 raise
-            if isinstance(
-                error, asyncio.CancelledError
-            ):  # by nobody but who stops the server and has waited long enough
+            # Nobody cancels but who stops the server and has waited long enough.
+            if isinstance(error, asyncio.CancelledError):
                 error = Unavailable("The server stopped before this request was done. Send it again.")
             await refusal(self._dialect_of(scope["path"]), error)(scope, receive, counted_send)
         return status
