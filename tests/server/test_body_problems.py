@@ -57,5 +57,13 @@ def test_words(type_: Any, body: Any, words: str) -> None:
 
 
 def test_many_places_are_counted() -> None:
-    with pytest.raises(ProblemError, match=r"inputs.sentences.4: [^;]*; \(and|\(and 5 more\)"):
-        read_body(json.dumps({"inputs": {"source_sentence": "a", "sentences": [1] * 10}}).encode(), SimilarityBody)
+    wrong = dict.fromkeys(("prompt_name", "prompt", "input_type", "instruction", "output_dtype", "user", "model"), 1)
+    with pytest.raises(ProblemError, match=r"prompt: [^;]*; .*\(and \d more\)"):
+        read_body(json.dumps({"input": 7, **wrong}).encode(), EmbeddingsBody)
+
+
+def test_of_a_list_the_first_wrong_place_is_said() -> None:
+    with pytest.raises(ProblemError, match=r"^inputs.sentences.1: [^;]*$"):
+        read_body(
+            json.dumps({"inputs": {"source_sentence": "a", "sentences": ["a", *[1] * 10]}}).encode(), SimilarityBody
+        )

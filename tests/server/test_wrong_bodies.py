@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import jsonschema_rs
 import pytest
+from pydantic import ValidationError
 
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, tei, vllm
 
@@ -189,3 +190,39 @@ def test_odd_characters_are_texts(http: httpx2.Client, name: str) -> None:
         if raw is not None:
             answer = http.post(_path(name), content=raw, headers={"Content-Type": "application/json"})
             assert answer.status_code == 200, answer.text
+
+
+def test_no_list_of_a_body_is_without_end(http: httpx2.Client) -> None:
+    """Ten million empty objects, 30 MB of a body, kept the event loop for a minute."""
+    document = http.get("/openapi.json").json()
+
+    def lists(schema: Any, seen: frozenset[str] = frozenset()) -> Iterator[dict[str, Any]]:
+        if isinstance(schema, list):
+            for part in schema:
+                yield from lists(part, seen)
+        elif isinstance(schema, dict):
+            if schema.get("type") == "array":
+                yield schema
+            name = schema.get("$ref", "")
+            if name and name not in seen:
+                yield from lists(document["components"]["schemas"][name.rpartition("/")[2]], seen | {name})
+            for part in schema.values():
+                yield from lists(part, seen)
+
+    bodies = [
+        method["requestBody"]
+        for path in document["paths"].values()
+        for method in path.values()
+        if "requestBody" in method
+    ]
+    found = [one for body in bodies for one in lists(body)]
+    assert len(found) > 50
+    assert [one for one in found if one.get("maxItems", 10**9) > 500_000] == []
+
+
+def test_a_list_is_read_up_to_its_first_error() -> None:
+    for wrong in ("{}", "[]", "1.5", "null"):
+        raw = '{"input": ["a", ' + ", ".join([wrong] * 10_000) + "]}"
+        with pytest.raises(ValidationError) as refused:
+            openai.EmbeddingsBody.model_validate_json(raw.replace("{}", '{"text": 1}'))
+        assert refused.value.error_count() < 10

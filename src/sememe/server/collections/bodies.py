@@ -18,6 +18,7 @@ from sememe.collections.options import (
     StoredDtype,
 )
 from sememe.records import Output
+from sememe.server import asked
 from sememe.server.asked import Count, Flag, Text
 
 Metadata = dict[str, str | int | float | bool]
@@ -26,7 +27,7 @@ Candidates = Annotated[int, Field(ge=1, le=10_000, strict=True)]
 Hits = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
-class Body(BaseModel):
+class Body(asked.Body, BaseModel):  # said twice for linters, which do not look into the other file
     """A body with the fields that it names and no others."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())

@@ -64,7 +64,7 @@ class PredictBody(asked.Body):
     raw_scores: asked.Flag | None = None
 
 
-class SimilarityInputs(BaseModel):
+class SimilarityInputs(asked.Body):
     """One text, and those it is compared with."""
 
     source_sentence: asked.Text
