@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import httpx2
@@ -163,6 +164,35 @@ def test_free_ports_are_told(specimen_folder: Path) -> None:
         address = lines[0].removeprefix(f"serving {folder} on ")
         assert httpx2.get(f"{address}/health").json()["status"] == "ok", lines
         assert re.fullmatch(rf"serving {folder} on 127\.0\.0\.1:[1-9]\d+ \(gRPC\)", lines[1]), lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_grpc_takes_no_more_once_http_drains(specimen_folder: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
+    process = _run(str(folder), "--port", "0", "--grpc-port", "0", "--precision", "float32")
+    assert process.stderr is not None
+
+    def until_refused(check: Any) -> None:
+        for _ in range(100):
+            check(b"", timeout=10)
+            time.sleep(0.05)
+
+    try:
+        http, rpc = (process.stderr.readline().split(" on ")[1].split()[0] for _ in range(2))
+        address = httpx2.URL(http)
+        with socket.create_connection((address.host, address.port), 20) as slow, grpc.insecure_channel(rpc) as channel:
+            slow.sendall(b"POST /embed HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n")
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert check(b"", timeout=10)
+            os.kill(process.pid, signal.SIGTERM)
+            with pytest.raises(grpc.RpcError):
+                until_refused(check)
+            slow.sendall(b'{"inputs":"a"}')
+            assert slow.recv(12) == b"HTTP/1.1 200"
+        assert process.wait(20) in (0, -signal.SIGTERM)
     finally:
         process.kill()
         process.communicate()

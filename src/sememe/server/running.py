@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvicorn
@@ -60,7 +61,11 @@ def run(models: Models, options: ServerOptions, announce: Callable[[str], None] 
         if options.grpc_port is not None:
             announce(f"{options.host_in_addresses}:{app.state.grpc_port} (gRPC)")
 
-    server = _Server(config, listening)
+    async def stopping() -> None:
+        if options.grpc_port is not None:
+            await app.state.stop_grpc()
+
+    server = _Server(config, listening, stopping)
     server.run()
     return server.started
 
@@ -73,9 +78,12 @@ class _Server(uvicorn.Server):
     caches).
     """
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listening: Callable[[], None], stopping: Callable[[], Awaitable[None]]
+    ) -> None:
+        """stopping: called when draining begins, and goes on beside it: gRPC takes no more then, and has the same time."""
         super().__init__(config)
-        self._listening = listening
+        self._listening, self._stopping = listening, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
@@ -84,6 +92,12 @@ class _Server(uvicorn.Server):
         gc.freeze()
         if self.started:
             self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        stopping = asyncio.create_task(self._stopping())
+        await super().shutdown(sockets)
+        await stopping
 
 
 def _address(server: uvicorn.Server, options: ServerOptions) -> str:
