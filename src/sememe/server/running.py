@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
-        stopping = asyncio.create_task(self._stopping())
+        stopping = asyncio.ensure_future(self._stopping())
         await super().shutdown(sockets)
         await stopping
 
