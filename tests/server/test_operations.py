@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -217,3 +219,19 @@ def test_a_compressed_body_is_refused_for_what_it_is(server: Running) -> None:
     )
     assert answer.status_code == 415
     assert "'gzip'" in answer.json()["error"]["message"]
+
+
+def test_a_client_that_goes_while_it_sends_is_no_fault_of_the_server(
+    embedder: Embedder, log: io.StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run(Models([EmbeddingModel("tiny", embedder)]), OPTIONS) as server:
+        address = httpx2.URL(server.url)
+        with socket.create_connection((address.host, address.port), 10) as connection:
+            connection.sendall(b"POST /embed HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+            time.sleep(0.1)
+        for _ in range(200):
+            if log.getvalue():
+                break
+            time.sleep(0.01)
+    assert json.loads(log.getvalue())["status"] == 499
+    assert "a request failed" not in caplog.text

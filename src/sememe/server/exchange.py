@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -196,7 +196,7 @@ class ClientGone(SememeError):
 
 def refusal(dialect: Dialect, error: Exception) -> Response:
     """The dialect's answer to an exception."""
-    if isinstance(error, ClientGone):
+    if isinstance(error, ClientGone | ClientDisconnect):  # while its answer was made, or its body read
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     problem = logged_problem_of(error)
     status, body = dialect.error(problem)
