@@ -155,6 +155,18 @@ def test_files_of_no_use_are_said_before_a_model_is_looked_for(
             serve(models=["no-model"], port=0, **{name: tmp_path / value for name, value in options.items()})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("models", "alias", "says"),
+    [
+        (["no-model", "no-model"], None, "Two models have one name"),
+        (["org/no-model"], ["mine=no-modle"], "Alias 'mine' is for 'no-modle'"),
+    ],
+)
+def test_names_are_checked_before_a_model_is_looked_for(models: list[str], alias: list[str] | None, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        serve(models=models, alias=alias, port=0)
+
+
 def test_free_ports_are_told(specimen_folder: Path) -> None:
     folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
     process = _run(str(folder), "--port", "0", "--grpc-port", "0", "--precision", "float32")

@@ -132,15 +132,8 @@ class Models:
 
     def __init__(self, models: Sequence[Model], aliases: Mapping[str, str] | None = None) -> None:
         self._models = {model.name: model for model in models}
-        if len(self._models) < len(models):
-            raise InputError(f"Two models have one name: {', '.join(model.name for model in models)}.")
-        self._names = dict(self._models)
-        for name in self._models:
-            self._names.setdefault(name.rstrip("/").rpartition("/")[2], self._models[name])
-        for alias, name in (aliases or {}).items():
-            if name not in self._names:
-                raise InputError(f"Alias {alias!r} is for {name!r}, which is not served; {self._known()} are.")
-            self._names[alias] = self._names[name]
+        said = _every_name([model.name for model in models], aliases or {})
+        self._names = {name: self._models[own] for name, own in said.items()}
         # What was started by a short name is known by its full one too, which no list shows.
         self._checkpoints = {model.checkpoint: model for model in models}
 
@@ -213,8 +206,23 @@ class Models:
             model.close()
 
 
+def _every_name(own: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
+    """Every name that a client may give, and the model's own that it means. Raises InputError."""
+    if len(set(own)) < len(own):
+        raise InputError(f"Two models have one name: {', '.join(own)}.")
+    names = {name: name for name in own}
+    for name in own:
+        names.setdefault(name.rstrip("/").rpartition("/")[2], name)
+    for alias, name in aliases.items():
+        if name not in names:
+            raise InputError(f"Alias {alias!r} is for {name!r}, which is not served; {', '.join(own)} are.")
+        names[alias] = names[name]
+    return names
+
+
 def load_models(names: Sequence[str], options: ModelOptions, aliases: Mapping[str, str] | None = None) -> Models:
     """Load and check every model. Raises NotFound, CheckpointError, UnsupportedCheckpoint, InputError."""
+    _every_name(names, aliases or {})  # before anything is loaded, which takes time
     return Models([load_model(name, name, options) for name in names], aliases)
 
 
