@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import jsonschema_rs
@@ -12,6 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from sememe.server.dialects import cohere, infinity, jina, llamacpp, oip, ollama, openai, tei, vllm
+from sememe.server.dialects.vllm_bodies import ScoreBody
+from sememe.server.exchange import read_body
+from sememe.server.problems import ProblemError
 
 TINY_INFER = "/v2/models/tiny/infer"
 _INFER = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
@@ -226,3 +230,12 @@ def test_a_list_is_read_up_to_its_first_error() -> None:
         with pytest.raises(ValidationError) as refused:
             openai.EmbeddingsBody.model_validate_json(raw.replace("{}", '{"text": 1}'))
         assert refused.value.error_count() < 10
+
+
+def test_a_long_list_in_a_large_body_is_refused_before_anything_is_made_of_it() -> None:
+    raw = b'{"text_1": "a", "text_2": [' + b"{}," * 1_400_000 + b"{}]}"
+    with (
+        patch.object(ScoreBody, "model_validate_json", side_effect=AssertionError),
+        pytest.raises(ProblemError, match="text_2: List should have at most 500000 items, not 1400001"),
+    ):
+        read_body(raw, ScoreBody)

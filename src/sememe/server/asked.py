@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 
 from sememe.errors import InputError
 from sememe.records import EmbedOptions, Output, OutputDtype, Role, TruncationSide
+from sememe.server.exchange import LONGEST_LIST
 from sememe.server.models import EmbeddingModel
 
 Flag = Annotated[bool, Field(strict=True)]
@@ -26,17 +27,12 @@ TokenIds = Annotated[list[TokenId], Field(min_length=1)]
 FIRST_FIT = Field(union_mode="left_to_right")
 
 
-# What a list of any body holds at most. Ten million empty objects fit into the 32 MB of a body: to make something of each, or an
-# error for each, kept the event loop for more than a minute and took all of the machine's memory.
-_LONGEST_LIST = 500_000
-
-
 def _bound_lists(schema: Any) -> None:
     """Every list of a schema, at any depth."""
     if isinstance(schema, dict):
         if schema.get("type") == "list":
             schema["fail_fast"] = True
-            schema.setdefault("max_length", _LONGEST_LIST)
+            schema.setdefault("max_length", LONGEST_LIST)
         for part in schema.values():
             _bound_lists(part)
     elif isinstance(schema, list | tuple):

@@ -29,6 +29,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 CLIENT_CLOSED_REQUEST = 499
 LONGEST_ID = 128  # characters of a request's id that are kept
 _UNWATCHED_SECONDS = 0.01
+# Values of one list in a body. Ten million empty objects fit into the 32 MB of a body: to make something of each, or an error for
+# each, kept the event loop for more than a minute and took all of the machine's memory.
+LONGEST_LIST = 500_000
+# Larger bodies are looked through for such lists first: each of pydantic's errors about one holds a copy of it.
+_LARGE_BYTES = 4_000_000
 _HEADERS = "sememe.headers"  # where a request's scope keeps them as texts
 # What is left at least of a deadline after the loading of models.
 _SHORTEST_SECONDS = 1e-3
@@ -207,10 +212,23 @@ def refusal(dialect: Dialect, error: Exception) -> Response:
 
 def read_body(raw: bytes, body: type[Body]) -> Body:
     """The body as its type. Raises ProblemError with the first few places where it is not."""
+    if len(raw) > _LARGE_BYTES:
+        _refuse_long_lists(raw)
     try:
         return body.model_validate_json(raw)
     except ValidationError as exc:
         raise ProblemError(body_problem(exc, raw)) from exc
+
+
+def _refuse_long_lists(raw: bytes) -> None:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:  # which is said by who reads the body
+        return
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        if isinstance(value, list) and len(value) > LONGEST_LIST:
+            words = f"{name[:80]}: List should have at most {LONGEST_LIST} items, not {len(value)}"
+            raise ProblemError(Problem("body", words, param=name))
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -30,7 +30,8 @@ def by_field(routes: Mapping[str, Route], otherwise: Route) -> Route:
             return await next(found, otherwise).endpoint(request)
         for name, route in there:
             field, _, start = name.partition("=")
-            if fields.get(field) is not None and str(fields[field]).startswith(start):
+            value = fields.get(field)
+            if value is not None and (not start or str(value).startswith(start)):
                 return await route.endpoint(request)
         return await otherwise.endpoint(request)
 
