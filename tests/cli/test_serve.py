@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -206,6 +208,38 @@ def test_grpc_takes_no_more_once_http_drains(specimen_folder: Path) -> None:
             assert slow.recv(12) == b"HTTP/1.1 200"
         assert process.wait(20) in (0, -signal.SIGTERM)
     finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_open_streams_of_grpc_keep_nobody_who_need_not_wait(
+    specimen_folder: Path, signals: list[signal.Signals]
+) -> None:
+    """Who watches the health is told that it ends; a stream of texts is waited for (20 s), but not after a second Ctrl-C."""
+    grpc = pytest.importorskip("grpc")
+    folder = specimens.make("bert", specimen_folder / "cli-bert", sigma=0.3)
+    process = _run(str(folder), "--port", "0", "--grpc-port", "0", "--precision", "float32")
+    assert process.stderr is not None
+    is_over = threading.Event()
+
+    def texts() -> Iterator[bytes]:
+        yield b"\x0a\x01a"  # EmbedRequest(inputs="a")
+        is_over.wait()
+
+    try:
+        _, rpc = (process.stderr.readline().split(" on ")[1].split()[0] for _ in range(2))
+        with grpc.insecure_channel(rpc) as channel:
+            watched = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+            assert next(watched) == b"\x08\x01"  # SERVING
+            if len(signals) > 1:
+                assert next(channel.stream_stream("/tei.v1.Embed/EmbedStream")(texts()))
+            for one in signals:
+                os.kill(process.pid, one)
+                assert list(watched) in ([b"\x08\x02"], [])  # NOT_SERVING, and the end
+            assert process.wait(10) in (0, 130, -signals[0])
+    finally:
+        is_over.set()
         process.kill()
         process.communicate()
 

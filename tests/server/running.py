@@ -41,7 +41,8 @@ def run(models: Models, options: ServerOptions) -> Iterator[Running]:
         assert server.started, "the server did not start"
         port = server.servers[0].sockets[0].getsockname()[1]
         try:
-            yield Running(f"http://127.0.0.1:{port}", app.state.service, getattr(app.state, "grpc_port", 0))
+            grpc_port = 0 if options.grpc_port is None else app.state.grpc.port
+            yield Running(f"http://127.0.0.1:{port}", app.state.service, grpc_port)
         finally:
             server.should_exit = True
             thread.join(10)

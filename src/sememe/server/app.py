@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -74,13 +73,12 @@ def make_app(models: Models, options: ServerOptions) -> Starlette:
         if options.grpc_port is not None:
             from sememe.server.tei_grpc.serving import start
 
-            grpc_server, app.state.grpc_port = await start(service, options, admission, metrics)
-            app.state.stop_grpc = partial(grpc_server.stop, options.drain_seconds)
+            app.state.grpc = await start(service, options, admission, metrics)
         yield
         sweeping.cancel()
         service.on_demand.close()
         if options.grpc_port is not None:
-            await app.state.stop_grpc()
+            await app.state.grpc.stop(options.drain_seconds)
         await asyncio.to_thread(scheduler.stop, options.drain_seconds)
         if library is not None:
             await asyncio.to_thread(migrations.close)

@@ -59,13 +59,13 @@ def run(models: Models, options: ServerOptions, announce: Callable[[str], None] 
     def listening() -> None:
         announce(_address(server, options))
         if options.grpc_port is not None:
-            announce(f"{options.host_in_addresses}:{app.state.grpc_port} (gRPC)")
+            announce(f"{options.host_in_addresses}:{app.state.grpc.port} (gRPC)")
 
-    async def stopping() -> None:
+    async def stop_beside(within_seconds: float) -> None:
         if options.grpc_port is not None:
-            await app.state.stop_grpc()
+            await app.state.grpc.stop(within_seconds)
 
-    server = _Server(config, listening, stopping)
+    server = _Server(config, listening, stop_beside, options.drain_seconds)
     server.run()
     return server.started
 
@@ -79,11 +79,15 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, listening: Callable[[], None], stopping: Callable[[], Awaitable[None]]
+        self,
+        config: uvicorn.Config,
+        listening: Callable[[], None],
+        stop_beside: Callable[[float], Awaitable[None]],
+        drain_seconds: float,
     ) -> None:
-        """stopping: called when draining begins, and goes on beside it: gRPC takes no more then, and has the same time."""
+        """stop_beside: called when draining begins, and goes on beside it: gRPC takes no more then, and has the same time."""
         super().__init__(config)
-        self._listening, self._stopping = listening, stopping
+        self._listening, self._stop_beside, self._drain_seconds = listening, stop_beside, drain_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
@@ -95,9 +99,17 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
-        stopping = asyncio.ensure_future(self._stopping())
+        hastening = asyncio.create_task(self._hasten())
+        stopping = asyncio.ensure_future(self._stop_beside(self._drain_seconds))
         await super().shutdown(sockets)
         await stopping
+        hastening.cancel()
+
+    async def _hasten(self) -> None:
+        """A second Ctrl-C waits for nobody; uvicorn looks for it as often."""
+        while not self.force_exit:
+            await asyncio.sleep(0.1)
+        await self._stop_beside(0)
 
 
 def _address(server: uvicorn.Server, options: ServerOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -24,14 +25,26 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def start(
-    service: Service, options: ServerOptions, admission: Admission, metrics: Metrics
-) -> tuple[grpc.aio.Server, int]:
-    """A running server and its port; port 0 takes a free one. Raises InputError for a port that is taken."""
+class GrpcServer:
+    """A running server. port: where it listens."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, draining: asyncio.Event) -> None:
+        self.port = port
+        self._server, self._draining = server, draining
+
+    async def stop(self, within_seconds: float) -> None:
+        """Take no more calls and wait so long for those there are. Called again with less, there is no more time than that."""
+        self._draining.set()  # who watches the health is told, and is waited for no longer
+        await self._server.stop(within_seconds)
+
+
+async def start(service: Service, options: ServerOptions, admission: Admission, metrics: Metrics) -> GrpcServer:
+    """A server that runs; port 0 takes a free one. Raises InputError for a port that is taken."""
     gate = CallGate(service, admission, metrics)
     limits = [("grpc.max_receive_message_length", options.max_body_bytes), ("grpc.so_reuseport", 0)]
     server = grpc.aio.server(options=limits, interceptors=[ReflectionGate(admission)])
-    server.add_generic_rpc_handlers(tuple(_handlers(service, gate)))
+    draining = asyncio.Event()
+    server.add_generic_rpc_handlers(tuple(_handlers(service, gate, draining)))
     names = [*(found.full_name for found in messages.DESCRIPTOR.services_by_name.values()), _HEALTH]
     enable_server_reflection([*names, "grpc.reflection.v1alpha.ServerReflection"], server, _Pools())
     address = f"{options.host_in_addresses}:{options.grpc_port}"
@@ -44,7 +57,7 @@ async def start(
     except (RuntimeError, OSError) as exc:
         raise InputError(f"gRPC cannot listen on {address}: {exc}. Choose another --grpc-port.") from exc
     await server.start()
-    return server, bound
+    return GrpcServer(server, bound, draining)
 
 
 class _Pools:
@@ -62,7 +75,7 @@ class _Pools:
         return find
 
 
-def _handlers(service: Service, gate: CallGate) -> list[grpc.GenericRpcHandler]:
+def _handlers(service: Service, gate: CallGate, draining: asyncio.Event) -> list[grpc.GenericRpcHandler]:
     """A handler for each method of `tei.proto`; a stream does with each message what the method without it does."""
     calls = Calls(service)
     works: dict[str, One] = {
@@ -84,7 +97,7 @@ def _handlers(service: Service, gate: CallGate) -> list[grpc.GenericRpcHandler]:
             for method in described.methods
         }
         found.append(grpc.method_handlers_generic_handler(described.full_name, by_name))
-    return [*found, grpc.method_handlers_generic_handler(_HEALTH, _health(service))]
+    return [*found, grpc.method_handlers_generic_handler(_HEALTH, _health(service, draining))]
 
 
 def _handler(method: Any, gate: CallGate, work: One) -> grpc.RpcMethodHandler:
@@ -101,13 +114,13 @@ def _handler(method: Any, gate: CallGate, work: One) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(gate.one(name, work), **kinds)
 
 
-def _health(service: Service) -> dict[str, grpc.RpcMethodHandler]:
-    """gRPC's health protocol, of the whole server and of each service alike."""
+def _health(service: Service, draining: asyncio.Event) -> dict[str, grpc.RpcMethodHandler]:
+    """gRPC's health protocol, of the whole server and of each service alike. draining: ends what is watched."""
     known = {"", *(found.full_name for found in messages.DESCRIPTOR.services_by_name.values())}
 
     def now() -> Any:
         health = service.health()
-        return _SERVING if health.is_alive and not health.is_stopping else _NOT_SERVING
+        return _SERVING if health.is_alive and not health.is_stopping and not draining.is_set() else _NOT_SERVING
 
     async def check(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         if request.service not in known:
@@ -117,12 +130,16 @@ def _health(service: Service) -> dict[str, grpc.RpcMethodHandler]:
     async def watch(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         said = None
         while True:
+            is_last = draining.is_set()
             unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             status = now() if request.service in known else unknown
             if status != said:
                 said = status
                 yield health_pb2.HealthCheckResponse(status=status)
-            await asyncio.sleep(_WATCH_SECONDS)
+            if is_last:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(draining.wait(), _WATCH_SECONDS)
 
     kinds = {
         "request_deserializer": health_pb2.HealthCheckRequest.FromString,
